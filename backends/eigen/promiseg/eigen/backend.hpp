@@ -1,0 +1,360 @@
+// The CPU backend: threads, packed kernels for the instruction set found at run time, and Eigen for
+// products of strided activations.
+#pragma once
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "promiseg/backend/concept.hpp"
+#include "promiseg/core/thread_pool.hpp"
+#include "promiseg/eigen/gemm.hpp"
+#include "promiseg/eigen/grid_attention.hpp"
+#include "promiseg/eigen/kernels.hpp"
+
+namespace promiseg {
+
+/// How to make an `EigenBackend`.
+struct EigenOptions {
+  int threads = 0;                                 ///< 0: one for every processor
+  std::optional<eigen::Isa> instruction_set = {};  ///< empty: the best this processor has
+};
+
+/// Models `Backend` on host memory. One object serves one thread at a time; results do not depend
+/// on the number of its worker threads.
+class EigenBackend {
+ public:
+  using PackedMatrix = eigen::PackedMatrix;
+
+  /// Throws `unsupported` for an instruction set that this processor does not have.
+  explicit EigenBackend(const EigenOptions& options = {})
+      : pool_(std::make_unique<ThreadPool>(options.threads)),
+        scratch_(static_cast<std::size_t>(pool_->size())),
+        kernels_(&eigen::kernels_for(checked(options.instruction_set))) {}
+
+  std::string_view name() const { return "eigen"; }
+  MemorySpace space() const { return MemorySpace::host; }
+  int threads() const { return pool_->size(); }
+  eigen::Isa instruction_set() const { return kernels_->isa; }
+  Buffer allocate(std::size_t size) { return allocate_host(size); }
+
+  void upload(TensorView<const float, 1> from, TensorView<float, 1> to) { copy_vector(from, to); }
+  void download(TensorView<const float, 1> from, TensorView<float, 1> to) { copy_vector(from, to); }
+
+  PackedMatrix pack(TensorView<const float, 2> weights) {
+    return {weights, kernels_->tile_columns};
+  }
+
+  void gemm(TensorView<const float, 2> in, const PackedMatrix& weights, const Epilogue<2>& epilogue,
+            TensorView<float, 2> out) {
+    require_gemm(in, weights.outputs(), weights.inputs(), epilogue, out);
+    require_unit_columns(out, "gemm: output");
+    const auto copy_row = [&in](Index row, Index begin, Index count, float* to) {
+      const float* from = &in(row, begin);
+      if (in.stride(1) == 1) {
+        std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
+      } else {
+        for (Index k = 0; k < count; ++k) to[k] = from[k * in.stride(1)];
+      }
+    };
+    eigen::packed_gemm(*kernels_, *pool_, scratch_.data(), out.extent(0), weights, copy_row,
+                       gemm_output(epilogue, out));
+  }
+
+  void batched_gemm(TensorView<const float, 3> a, TensorView<const float, 3> b, float scale,
+                    TensorView<float, 3> out) {
+    require_batched_gemm(a, b, out);
+    constexpr Index kColumns = 1024;  // of one part
+    const Index splits = (out.extent(2) + kColumns - 1) / kColumns;
+    pool_->parallel_for(out.extent(0) * splits, [&](Index part, int /*thread*/) {
+      const Index item = part / splits;
+      const Index begin = part % splits * kColumns;
+      const Index count = std::min(kColumns, out.extent(2) - begin);
+      multiply(a.select(0, item), b.select(0, item).slice(1, begin, count), scale,
+               out.select(0, item).slice(1, begin, count));
+    });
+  }
+
+  void conv2d(TensorView<const float, 4> in, const PackedMatrix& weights, ConvGeometry geometry,
+              const Epilogue<4>& epilogue, TensorView<float, 4> out) {
+    require_conv2d(in, weights.outputs(), weights.inputs(), geometry, epilogue, out);
+    require_unit_columns(in, "conv2d: input");
+    require_contiguous(out, "conv2d: output");
+    const Index channels = in.extent(3);
+    // Part of one row of the patch matrix [kernel row, kernel column, channel].
+    const auto copy_row = [&](Index pixel, Index begin, Index count, float* to) {
+      const Index x = pixel % out.extent(2) * geometry.stride - geometry.padding;
+      const Index y = pixel / out.extent(2) % out.extent(1) * geometry.stride - geometry.padding;
+      const Index item = pixel / (out.extent(1) * out.extent(2));
+      while (count > 0) {
+        const Index tap = begin / channels;
+        const Index channel = begin % channels;
+        const Index run = std::min(count, channels - channel);
+        const Index iy = y + tap / geometry.kernel;
+        const Index ix = x + tap % geometry.kernel;
+        if (iy >= 0 && iy < in.extent(1) && ix >= 0 && ix < in.extent(2)) {
+          std::copy_n(&in(item, iy, ix, channel), run, to);
+        } else {
+          std::fill_n(to, run, 0.0F);
+        }
+        begin += run;
+        count -= run;
+        to += run;
+      }
+    };
+    const Extents<2> rows{out.size() / out.extent(3), out.extent(3)};
+    eigen::packed_gemm(*kernels_, *pool_, scratch_.data(), rows[0], weights, copy_row,
+                       gemm_output(flatten(epilogue, rows), out.reshaped(rows)));
+  }
+
+  void conv_transpose2d(TensorView<const float, 4> in, const PackedMatrix& weights, Index kernel,
+                        TensorView<const float, 1> bias, Activation activation,
+                        TensorView<float, 4> out) {
+    require_conv_transpose2d(in, weights.outputs(), weights.inputs(), kernel, bias, out);
+    require_contiguous(in, "conv_transpose2d: input");
+    // The product gives, for every input pixel, its kernel's worth of output pixels: [ky, kx, o].
+    const Index pixels = in.size() / in.extent(3);
+    float* products = products_.take((pixels + 1) * weights.outputs());
+    float* repeated_bias = products + pixels * weights.outputs();
+    for (Index i = 0; i < weights.outputs(); ++i) {
+      repeated_bias[i] = bias.data() != nullptr ? bias(i % out.extent(3)) : 0.0F;
+    }
+    gemm(in.reshaped(Extents<2>{pixels, in.extent(3)}), weights,
+         {TensorView<const float, 1>(repeated_bias, {weights.outputs()}), {}, activation},
+         TensorView<float, 2>(products, {pixels, weights.outputs()}));
+    // A kernel row's [kx, o] is a run of one output row.
+    const Index run = kernel * out.extent(3);
+    for_row_blocks(out.extent(0) * out.extent(1), 1, [&](Index row, Index /*count*/) {
+      const float* from =
+          products + row / kernel * in.extent(2) * weights.outputs() + row % kernel * run;
+      const auto to = out.select(0, row / out.extent(1)).select(0, row % out.extent(1));
+      for (Index x = 0; x < in.extent(2); ++x, from += weights.outputs()) {
+        for (Index kx = 0; kx < kernel; ++kx) {
+          ConstLine source(from + kx * out.extent(3), out.extent(3), Stride(1));
+          Line(&to(x * kernel + kx, 0), out.extent(3), Stride(to.stride(1))) = source;
+        }
+      }
+    });
+  }
+
+  void depthwise_conv2d(TensorView<const float, 4> in, TensorView<const float, 3> weights,
+                        ConvGeometry geometry, const Epilogue<4>& epilogue,
+                        TensorView<float, 4> out) {
+    require_depthwise_conv2d(in, weights, geometry, epilogue, out);
+    require_contiguous(in, "depthwise_conv2d: input");
+    require_contiguous(weights, "depthwise_conv2d: weights");
+    require_contiguous(out, "depthwise_conv2d: output");
+    if (epilogue.residual.data() != nullptr) {
+      require_contiguous(epilogue.residual, "depthwise_conv2d: residual");
+    }
+    constexpr Index kMaxKernel = 16;
+    require(geometry.kernel <= kMaxKernel, ErrorCode::unsupported,
+            "depthwise_conv2d: kernel: expected at most ", kMaxKernel, ", got ", geometry.kernel);
+    pool_->parallel_for(out.extent(0) * out.extent(1), [&](Index row, int /*thread*/) {
+      const Index item = row / out.extent(1);
+      const Index y = row % out.extent(1);
+      const float* input_rows[kMaxKernel];
+      for (Index ky = 0; ky < geometry.kernel; ++ky) {
+        const Index iy = y * geometry.stride + ky - geometry.padding;
+        input_rows[ky] = iy >= 0 && iy < in.extent(1) ? &in(item, iy, 0, 0) : nullptr;
+      }
+      eigen::DepthwiseRow task;
+      task.rows = input_rows;
+      task.weights = weights.data();
+      task.bias = epilogue.bias.data();
+      task.residual =
+          epilogue.residual.data() != nullptr ? &epilogue.residual(item, y, 0, 0) : nullptr;
+      task.out = &out(item, y, 0, 0);
+      task.channels = in.extent(3);
+      task.in_width = in.extent(2);
+      task.out_width = out.extent(2);
+      task.geometry = geometry;
+      task.scale = epilogue.scale;
+      task.activation = epilogue.activation;
+      kernels_->depthwise_row(task);
+    });
+  }
+
+  void layer_norm(TensorView<const float, 2> in, TensorView<const float, 1> gamma,
+                  TensorView<const float, 1> beta, float epsilon, Activation activation,
+                  TensorView<float, 2> out) {
+    require_layer_norm(in, gamma, beta, out);
+    require_unit_columns(in, "layer_norm: input");
+    require_unit_columns(out, "layer_norm: output");
+    constexpr Index kRows = 64;
+    for_row_blocks(in.extent(0), kRows, [&](Index begin, Index count) {
+      eigen::NormRows task;
+      task.in = in.data() + begin * in.stride(0);
+      task.out = out.data() + begin * out.stride(0);
+      task.rows = count;
+      task.channels = in.extent(1);
+      task.in_stride = in.stride(0);
+      task.out_stride = out.stride(0);
+      task.gamma = gamma.data();
+      task.beta = beta.data();
+      task.epsilon = epsilon;
+      task.activation = activation;
+      kernels_->norm_rows(task);
+    });
+  }
+
+  void softmax(TensorView<float, 2> rows) {
+    require_unit_columns(rows, "softmax: rows");
+    constexpr Index kRows = 16;
+    for_row_blocks(rows.extent(0), kRows, [&](Index begin, Index count) {
+      for (Index row = begin; row < begin + count; ++row) {
+        float inverse = 0;
+        eigen::SoftmaxRows task;
+        task.scores = &rows(row, 0);
+        task.rows = 1;
+        task.stride = rows.extent(1);
+        task.keys_high = 1;
+        task.keys_wide = rows.extent(1);
+        task.inverse_sums = &inverse;
+        kernels_->softmax_rows(task);
+        for (Index k = 0; k < rows.extent(1); ++k) rows(row, k) *= inverse;
+      }
+    });
+  }
+
+  void add(TensorView<const float, 4> a, TensorView<const float, 4> b, TensorView<float, 4> out) {
+    require_shape(a, out.extents(), "add: a");
+    require_shape(b, out.extents(), "add: b");
+    for_lines(out, [&](Index n, Index y, Index x) {
+      line(out, n, y, x) = line(a, n, y, x) + line(b, n, y, x);
+    });
+  }
+
+  void copy(TensorView<const float, 4> from, TensorView<float, 4> to) {
+    require_shape(from, to.extents(), "copy: source");
+    for_lines(to, [&](Index n, Index y, Index x) { line(to, n, y, x) = line(from, n, y, x); });
+  }
+
+  void grid_attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                      TensorView<const float, 4> v, const GridAttention& attention,
+                      TensorView<float, 4> out) {
+    require_grid_attention(q, k, v, attention, out);
+    eigen::grid_attention(*kernels_, *pool_, scratch_.data(), {q, k, v, out, &attention});
+  }
+
+ private:
+  using Stride = Eigen::InnerStride<>;
+  using Line = Eigen::Map<Eigen::ArrayXf, Eigen::Unaligned, Stride>;
+  using ConstLine = Eigen::Map<const Eigen::ArrayXf, Eigen::Unaligned, Stride>;
+
+  static eigen::Isa checked(std::optional<eigen::Isa> wanted) {
+    const eigen::Isa isa = wanted.value_or(eigen::best_isa());
+    require(eigen::is_available(isa), ErrorCode::unsupported, "instruction set ", to_string(isa),
+            ": this processor does not have it");
+    return isa;
+  }
+
+  static void copy_vector(TensorView<const float, 1> from, TensorView<float, 1> to) {
+    require_shape(from, to.extents(), "upload or download: source");
+    ConstLine source(from.data(), from.extent(0), Stride(from.stride(0)));
+    Line(to.data(), to.extent(0), Stride(to.stride(0))) = source;
+  }
+
+  template <class T, std::size_t Rank>
+  static void require_unit_columns(const TensorView<T, Rank>& view, std::string_view what) {
+    require(view.stride(Rank - 1) == 1 || view.extent(Rank - 1) == 1, ErrorCode::shape_mismatch,
+            what, ": its last axis must be contiguous");
+  }
+
+  template <class T, std::size_t Rank>
+  static void require_contiguous(const TensorView<T, Rank>& view, std::string_view what) {
+    require(view.is_contiguous(), ErrorCode::shape_mismatch, what, ": must be contiguous");
+  }
+
+  static Epilogue<2> flatten(const Epilogue<4>& epilogue, const Extents<2>& rows) {
+    Epilogue<2> flat{epilogue.bias, {}, epilogue.activation, epilogue.scale};
+    if (epilogue.residual.data() != nullptr) flat.residual = epilogue.residual.reshaped(rows);
+    return flat;
+  }
+
+  static eigen::GemmOutput gemm_output(const Epilogue<2>& epilogue, TensorView<float, 2> out) {
+    if (epilogue.residual.data() != nullptr) {
+      require_unit_columns(epilogue.residual, "gemm: residual");
+    }
+    return {
+        out.data(),           out.stride(0),  epilogue.residual.data(), epilogue.residual.stride(0),
+        epilogue.bias.data(), epilogue.scale, epilogue.activation};
+  }
+
+  template <class Body>
+  void for_row_blocks(Index rows, Index block, const Body& body) {
+    pool_->parallel_for((rows + block - 1) / block, [&](Index part, int /*thread*/) {
+      body(part * block, std::min(block, rows - part * block));
+    });
+  }
+
+  /// Calls `body` for every line along the last axis.
+  template <class Body>
+  void for_lines(TensorView<const float, 4> image, const Body& body) {
+    const Index lines = image.extent(1) * image.extent(2);
+    const Index block = std::max<Index>(1, kLineElements / std::max<Index>(1, image.extent(3)));
+    for_row_blocks(image.extent(0) * lines, block, [&](Index begin, Index count) {
+      for (Index i = begin; i < begin + count; ++i) {
+        body(i / lines, i % lines / image.extent(2), i % image.extent(2));
+      }
+    });
+  }
+
+  static Line line(TensorView<float, 4> image, Index n, Index y, Index x) {
+    return {&image(n, y, x, 0), image.extent(3), Stride(image.stride(3))};
+  }
+  static ConstLine line(TensorView<const float, 4> image, Index n, Index y, Index x) {
+    return {&image(n, y, x, 0), image.extent(3), Stride(image.stride(3))};
+  }
+
+  /// out = scale * a b for matrices of any strides.
+  static void multiply(TensorView<const float, 2> a, TensorView<const float, 2> b, float scale,
+                       TensorView<float, 2> out) {
+    with_map(a, [&](const auto& left) {
+      with_map(b, [&](const auto& right) {
+        with_map(out, [&](auto result) { result.noalias() = scale * (left * right); });
+      });
+    });
+  }
+
+  /// Calls `use` with an Eigen map whose inner stride is one wherever the view has such an axis.
+  template <class T, class Use>
+  static void with_map(TensorView<T, 2> view, const Use& use) {
+    using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+    using ColumnMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
+    const Index rows = view.extent(0);
+    const Index columns = view.extent(1);
+    if (view.stride(1) == 1) {
+      use(matrix_map<T, RowMajor>(view.data(), rows, columns,
+                                  Eigen::OuterStride<>(view.stride(0))));
+    } else if (view.stride(0) == 1) {
+      use(matrix_map<T, ColumnMajor>(view.data(), rows, columns,
+                                     Eigen::OuterStride<>(view.stride(1))));
+    } else {
+      use(matrix_map<T, RowMajor>(
+          view.data(), rows, columns,
+          Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(view.stride(0), view.stride(1))));
+    }
+  }
+
+  template <class T, class Matrix, class Strides>
+  static auto matrix_map(T* data, Index rows, Index columns, const Strides& strides) {
+    using Element = std::conditional_t<std::is_const_v<T>, const Matrix, Matrix>;
+    return Eigen::Map<Element, Eigen::Unaligned, Strides>(data, rows, columns, strides);
+  }
+
+  static constexpr Index kLineElements = 16384;  // of one part of an element-wise loop
+
+  std::unique_ptr<ThreadPool> pool_;
+  std::vector<eigen::Scratch> scratch_;
+  eigen::Scratch products_;
+  const eigen::KernelTable* kernels_;
+};
+
+static_assert(HasGridAttention<EigenBackend>);
+
+}  // namespace promiseg

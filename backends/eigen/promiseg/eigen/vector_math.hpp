@@ -1,0 +1,137 @@
+// Vectors of floats of any width through the compilers' vector extension, and the functions on them
+// that the models need. The code is written once; kernels.hpp compiles it for each instruction set.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "promiseg/backend/concept.hpp"
+
+// Everything here must be inlined into a function that carries the target attribute. Vectors go by
+// reference, so that no calling convention depends on the instruction set.
+#define PROMISEG_INLINE __attribute__((always_inline)) inline
+
+// Loops over an array of vectors must be unrolled whatever the optimisation level, or the vectors
+// do not stay in registers.
+#if defined(__clang__)
+#define PROMISEG_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define PROMISEG_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace promiseg::eigen::simd {
+
+template <int Lanes>
+struct Vector {
+  using Float __attribute__((vector_size(Lanes * sizeof(float)))) = float;
+  using Int __attribute__((vector_size(Lanes * sizeof(float)))) = std::int32_t;
+};
+
+template <int Lanes>
+using Floats = typename Vector<Lanes>::Float;
+
+template <int Lanes>
+PROMISEG_INLINE void load(const float* from, Floats<Lanes>& x) {
+  std::memcpy(&x, from, sizeof x);
+}
+
+template <int Lanes>
+PROMISEG_INLINE void store(const Floats<Lanes>& x, float* to) {
+  std::memcpy(to, &x, sizeof x);
+}
+
+/// Loads `count` values, zeros behind them.
+template <int Lanes>
+PROMISEG_INLINE void load_part(const float* from, Index count, Floats<Lanes>& x) {
+  float padded[Lanes] = {};
+  for (Index i = 0; i < count; ++i) padded[i] = from[i];
+  load<Lanes>(padded, x);
+}
+
+template <int Lanes>
+PROMISEG_INLINE void store_part(const Floats<Lanes>& x, Index count, float* to) {
+  float padded[Lanes];
+  store<Lanes>(x, padded);
+  for (Index i = 0; i < count; ++i) to[i] = padded[i];
+}
+
+template <int Lanes>
+PROMISEG_INLINE void maximum(const Floats<Lanes>& other, Floats<Lanes>& x) {
+  x = x > other ? x : other;
+}
+
+template <int Lanes>
+PROMISEG_INLINE float horizontal_sum(const Floats<Lanes>& x) {
+  float sum = 0;
+  for (int i = 0; i < Lanes; ++i) sum += x[i];
+  return sum;
+}
+
+template <int Lanes>
+PROMISEG_INLINE float horizontal_maximum(const Floats<Lanes>& x) {
+  float largest = x[0];
+  for (int i = 1; i < Lanes; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+/// x becomes e^x, for x <= 0 (a softmax's shifted scores); below -87 the result is about 1e-38.
+/// e^x = 2^n e^r with |r| <= ln 2 / 2, and seven terms of the series: relative error under 3e-7.
+template <int Lanes>
+PROMISEG_INLINE void exp_of_negative(Floats<Lanes>& x) {
+  constexpr float kLog2E = 1.44269504F;
+  constexpr float kLn2High = 0.693359375F;
+  constexpr float kLn2Low = -2.12194440e-4F;
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to a whole number
+  const Floats<Lanes> lowest = Floats<Lanes>{} - 87.0F;
+  maximum<Lanes>(lowest, x);
+  const Floats<Lanes> shifted = x * kLog2E + kRound;
+  const Floats<Lanes> n = shifted - kRound;
+  const Floats<Lanes> r = x - n * kLn2High - n * kLn2Low;
+  Floats<Lanes> p = r * (1.0F / 5040) + 1.0F / 720;
+  p = p * r + 1.0F / 120;
+  p = p * r + 1.0F / 24;
+  p = p * r + 1.0F / 6;
+  p = p * r + 0.5F;
+  p = p * r + 1.0F;
+  p = p * r + 1.0F;
+  typename Vector<Lanes>::Int bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + (127 << 23);  // n sits in the low bits of `shifted`
+  Floats<Lanes> power;
+  std::memcpy(&power, &bits, sizeof power);
+  x = p * power;
+}
+
+/// x becomes x / 2 * (1 + erf(x / sqrt 2)). erf is an odd rational function fitted on |x| <= 3.9,
+/// where it is 1 within 4e-8; the absolute error of erf is under 5e-7.
+template <int Lanes>
+PROMISEG_INLINE void gelu(Floats<Lanes>& x) {
+  constexpr float kBound = 3.9F;
+  const Floats<Lanes> upper = Floats<Lanes>{} + kBound;
+  Floats<Lanes> y = x * 0.707106781F;
+  y = y < upper ? y : upper;
+  maximum<Lanes>(-upper, y);
+  const Floats<Lanes> t = y * y;
+  Floats<Lanes> p = t * 2.0118633870e-08F + -1.9969309051e-06F;
+  p = p * t + 1.4747643940e-04F;
+  p = p * t + 3.8963363040e-03F;
+  p = p * t + 5.1149062812e-02F;
+  p = p * t + 2.0422621071e-01F;
+  p = p * t + 1.1283787489e+00F;
+  Floats<Lanes> q = t * 1.0066176765e-03F + 1.4730598778e-02F;
+  q = q * t + 1.1678604782e-01F;
+  q = q * t + 5.1431977749e-01F;
+  q = q * t + 1.0F;
+  x = 0.5F * x * (1.0F + y * p / q);
+}
+
+template <int Lanes>
+PROMISEG_INLINE void activate(Activation activation, Floats<Lanes>& x) {
+  if (activation == Activation::gelu) {
+    gelu<Lanes>(x);
+  } else if (activation == Activation::relu) {
+    maximum<Lanes>(Floats<Lanes>{}, x);
+  }
+}
+
+}  // namespace promiseg::eigen::simd

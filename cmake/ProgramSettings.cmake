@@ -1,0 +1,18 @@
+# How this project compiles its own programs and tests. Consumers of the library never see this.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+find_program(PROMISEG_CCACHE ccache)
+if(PROMISEG_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${PROMISEG_CCACHE})
+endif()
+
+add_library(promiseg_warnings INTERFACE)
+target_compile_options(promiseg_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
+if(PROMISEG_WARNINGS_AS_ERRORS)
+  target_compile_options(promiseg_warnings INTERFACE -Werror)
+endif()

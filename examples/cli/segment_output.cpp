@@ -1,0 +1,100 @@
+#include "segment_output.hpp"
+
+#include <array>
+
+#include "overlay.hpp"
+#include "promiseg/io/file.hpp"
+#include "promiseg/io/png_file.hpp"
+
+namespace promiseg::cli {
+namespace {
+
+/// 0 and 255 for one object; for several the object's number, the later over the earlier.
+Mask combined_mask(const SegmentResult& result) {
+  Mask combined({result.image.extent(0), result.image.extent(1)});
+  for (std::size_t i = 0; i < result.predictions.size(); ++i) {
+    const Prediction& prediction = result.predictions[i];
+    const Mask& mask = prediction.masks[prediction.best()];
+    const auto value = static_cast<std::uint8_t>(result.predictions.size() == 1 ? 255 : i + 1);
+    for (std::size_t pixel = 0; pixel < mask.elements().size(); ++pixel) {
+      if (mask.elements()[pixel] != 0) combined.elements()[pixel] = value;
+    }
+  }
+  return combined;
+}
+
+Image overlay(const SegmentResult& result) {
+  std::vector<OverlayObject> drawn;
+  for (std::size_t i = 0; i < result.objects.size(); ++i) {
+    const auto& [label, prompt] = result.objects[i];
+    const Prediction& prediction = result.predictions[i];
+    OverlayObject& object = drawn.emplace_back();
+    object.label = label;
+    object.mask = prediction.masks[prediction.best()].view();
+    object.score = double{prediction.scores[prediction.best()]};
+    for (const PointPrompt& point : prompt.points) {
+      object.points.push_back({double{point.x}, double{point.y}, point.label});
+    }
+    if (prompt.box.has_value()) {
+      object.box = {prompt.box->x0, prompt.box->y0, prompt.box->x1, prompt.box->y1};
+    }
+  }
+  return draw_overlay(result.image, drawn);
+}
+
+Json record(const SegmentResult& result) {
+  const auto size = [](ImageSize side) {
+    return Json::array(std::array<std::int64_t, 2>{side.height, side.width});
+  };
+  Json::Array objects;
+  for (std::size_t i = 0; i < result.objects.size(); ++i) {
+    const Prediction& prediction = result.predictions[i];
+    const Mask& mask = prediction.masks[prediction.best()];
+    std::int64_t area = 0;
+    for (std::uint8_t pixel : mask.elements()) area += pixel != 0 ? 1 : 0;
+    Json object = to_json(result.objects[i]);
+    object.set("score", double{prediction.scores[prediction.best()]});
+    object.set("area_pixels", area);
+    if (prediction.scores.size() > 1) {
+      object.set("candidate_scores", Json::array(std::vector<double>(prediction.scores.begin(),
+                                                                     prediction.scores.end())));
+      object.set("chosen_candidate", static_cast<std::int64_t>(prediction.best()));
+    }
+    objects.push_back(std::move(object));
+  }
+  Json times;
+  for (const auto& [name, value] : result.times_ms) times.set(name, value);
+  Json json;
+  json.set("image", result.image_path.string());
+  json.set("objects", std::move(objects));
+  json.set("geometry",
+           Json::Object{{"original_size", size(result.geometry.original)},
+                        {"resized_size", size(result.geometry.resized)},
+                        {"frame_size", static_cast<std::int64_t>(result.geometry.frame_size)}});
+  json.set("times_ms", std::move(times));
+  return json;
+}
+
+}  // namespace
+
+std::filesystem::path result_path(const std::filesystem::path& folder,
+                                  const std::filesystem::path& image, const std::string& ending) {
+  return folder / (image.stem().string() + ending);
+}
+
+Json write_results(const SegmentResult& result, const std::filesystem::path& folder) {
+  const auto mask_path = result_path(folder, result.image_path, "_mask.png");
+  const auto overlay_path = result_path(folder, result.image_path, "_overlay.png");
+  const auto json_path = result_path(folder, result.image_path, ".json");
+  Json json = record(result);
+  const Mask mask = combined_mask(result);
+  write_png(mask_path, mask.view());
+  write_png(overlay_path, overlay(result));
+  write_file(json_path, json.dump(2) + "\n");
+  json.set("mask", mask_path.string());
+  json.set("overlay", overlay_path.string());
+  json.set("json", json_path.string());
+  return json;
+}
+
+}  // namespace promiseg::cli

@@ -1,0 +1,82 @@
+// Fully connected layers and stacks of them.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "promiseg/nn/parameter.hpp"
+#include "promiseg/nn/weight_source.hpp"
+#include "promiseg/nn/workspace.hpp"
+
+namespace promiseg::nn {
+
+/// `out = activation(in x weight^T + bias + residual)` over the rows of a matrix. Also a 1x1
+/// convolution, as images are channels last.
+template <Backend B>
+class Linear {
+ public:
+  Linear(B& backend, const LinearWeights& weights)
+      : weight_(backend.pack(weights.weight)),
+        bias_(backend, weights.bias),
+        outputs_(weights.weight.extent(0)) {}
+
+  Index outputs() const { return outputs_; }
+
+  /// in [M, inputs], out and residual [M, outputs]; residual may be out itself.
+  void operator()(Workspace<B>& workspace, TensorView<const float, 2> in, TensorView<float, 2> out,
+                  Activation activation = Activation::none,
+                  TensorView<const float, 2> residual = {}) const {
+    workspace.backend().gemm(in, weight_, {bias_.view(), residual, activation}, out);
+  }
+
+ private:
+  typename B::PackedMatrix weight_;
+  Parameter<1> bias_;
+  Index outputs_;
+};
+
+/// The two-layer perceptron of a transformer block: `out = lin2(activation(lin1(in))) + residual`.
+template <Backend B>
+class Mlp {
+ public:
+  Mlp(B& backend, const LinearWeights& first, const LinearWeights& second, Activation activation)
+      : first_(backend, first), second_(backend, second), activation_(activation) {}
+
+  void operator()(Workspace<B>& workspace, TensorView<const float, 2> in, TensorView<float, 2> out,
+                  TensorView<const float, 2> residual) const {
+    const auto frame = workspace.frame();
+    const auto hidden = workspace.tensor(Extents<2>{in.extent(0), first_.outputs()});
+    first_(workspace, in, hidden, activation_);
+    second_(workspace, hidden, out, Activation::none, residual);
+  }
+
+ private:
+  Linear<B> first_;
+  Linear<B> second_;
+  Activation activation_;
+};
+
+/// Layers with ReLU between them and none behind the last: SAM's hypernetworks and IoU head.
+template <Backend B>
+class ReluStack {
+ public:
+  ReluStack(B& backend, const std::vector<LinearWeights>& layers) {
+    for (const LinearWeights& layer : layers) layers_.emplace_back(backend, layer);
+  }
+
+  void operator()(Workspace<B>& workspace, TensorView<const float, 2> in,
+                  TensorView<float, 2> out) const {
+    const auto frame = workspace.frame();
+    for (std::size_t i = 0; i + 1 < layers_.size(); ++i) {
+      const auto next = workspace.tensor(Extents<2>{in.extent(0), layers_[i].outputs()});
+      layers_[i](workspace, in, next, Activation::relu);
+      in = next;
+    }
+    layers_.back()(workspace, in, out);
+  }
+
+ private:
+  std::vector<Linear<B>> layers_;
+};
+
+}  // namespace promiseg::nn

@@ -1,0 +1,77 @@
+// What the encoder makes of an image: the expensive part, computed once and kept.
+#pragma once
+
+#include <array>
+#include <filesystem>
+#include <string>
+
+#include "promiseg/io/safetensors.hpp"
+#include "promiseg/sam/model_file.hpp"
+#include "promiseg/sam/preprocess.hpp"
+
+namespace promiseg {
+
+/// An encoded image. Any number of prompts can be decoded from it.
+struct ImageEmbedding {
+  Tensor<float, 3> features;  ///< [grid, grid, C]
+  FrameGeometry geometry;
+  std::string model;  ///< `ModelProvenance::weights_sha256` of the model that made it
+};
+
+/// Writes an embedding: tensor `embedding` [1, C, h, w] as `trace` writes it, geometry and model in
+/// the metadata. Throws `io`.
+inline void save_embedding(const ImageEmbedding& embedding, const std::filesystem::path& path) {
+  const FrameGeometry& geometry = embedding.geometry;
+  Json json;
+  json.set("format_version", kFormatVersion);
+  json.set("kind", "embedding");
+  json.set("model", embedding.model);
+  json.set("original_size", Json::array(std::array<std::int64_t, 2>{geometry.original.height,
+                                                                    geometry.original.width}));
+  json.set("resized_size", Json::array(std::array<std::int64_t, 2>{geometry.resized.height,
+                                                                   geometry.resized.width}));
+  json.set("frame_size", static_cast<std::int64_t>(geometry.frame_size));
+  SafetensorsWriter writer;
+  writer.set_metadata(kMetadataKey, json.dump());
+  writer.adopt("embedding", embedding.features.view().permuted({2, 0, 1}).with_unit_axis(0));
+  writer.write(path);
+}
+
+/// Reads an embedding. Throws `not_found`, `io` or `bad_format` naming the file.
+inline ImageEmbedding load_embedding(const std::filesystem::path& path) {
+  const SafetensorsFile file(path);
+  const auto metadata = file.metadata().find(kMetadataKey);
+  require(metadata != file.metadata().end(), ErrorCode::bad_format, file.name(),
+          ": expected an embedding that promiseg saved; this file does not say what it is");
+  ImageEmbedding embedding;
+  try {
+    const Json json = Json::parse(metadata->second);
+    require(json.at("kind").as_string() == "embedding", ErrorCode::bad_format,
+            "expected an embedding, this is a ", json.at("kind").as_string());
+    require(json.at("format_version").as_integer() == kFormatVersion, ErrorCode::unsupported,
+            "unknown format version");
+    const auto size = [&](const char* key) {
+      const Json::Array& sides = json.at(key).as_array();
+      require(sides.size() == 2, ErrorCode::bad_format, key, ": expected two numbers");
+      const ImageSize read{static_cast<Index>(sides[0].as_integer()),
+                           static_cast<Index>(sides[1].as_integer())};
+      require_size(read, key);
+      return read;
+    };
+    embedding.model = json.at("model").as_string();
+    embedding.geometry = {size("original_size"), size("resized_size"),
+                          static_cast<Index>(json.at("frame_size").as_integer())};
+    const FrameGeometry& geometry = embedding.geometry;
+    require(longest_side_size(geometry.original, geometry.frame_size) == geometry.resized,
+            ErrorCode::bad_format, "its sizes contradict each other");
+  } catch (const Error& error) {
+    fail(error.code(), file.name(), ": ", error.what());
+  }
+  const auto stored = file.view<float, 4>("embedding");
+  require(stored.extent(0) == 1, ErrorCode::shape_mismatch, file.name(),
+          ": embedding: expected one image, got shape ", shape_text(stored.extents()));
+  embedding.features = Tensor<float, 3>(stored.select(0, 0).permuted({1, 2, 0}));
+  return embedding;
+}
+
+}  // namespace promiseg

@@ -1,0 +1,26 @@
+// How an image encoder reports what passes through it.
+#pragma once
+
+#include <functional>
+
+#include "promiseg/core/tensor_view.hpp"
+
+namespace promiseg {
+
+/// One point on the way through an encoder.
+struct EncoderStage {
+  enum class Kind {
+    patch_embed,  ///< the embedded patches, before any position embedding
+    block,        ///< ViT: the tokens after block `index`, counted from 0
+    stage,        ///< TinyViT: the features after stage `index`, its down-sampling included
+  };
+  Kind kind = Kind::patch_embed;
+  Index index = 0;
+  Index count = 0;                        ///< how many of this kind there are
+  TensorView<const float, 3> features{};  ///< [h, w, C], in the backend's memory, valid in the call
+};
+
+/// Called at every stage, in order: for traces, for the features that APM reads, for progress.
+using EncoderObserver = std::function<void(const EncoderStage&)>;
+
+}  // namespace promiseg

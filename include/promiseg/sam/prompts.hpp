@@ -1,0 +1,43 @@
+// What a person, or a module, asks the model to segment.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "promiseg/core/tensor.hpp"
+
+namespace promiseg {
+
+/// A position with a meaning: label 1 lies on the object, 0 on the background, -1 is ignored.
+struct PointPrompt {
+  float x = 0;
+  float y = 0;
+  int label = 1;
+
+  friend bool operator==(const PointPrompt&, const PointPrompt&) = default;
+};
+
+/// A rectangle around the object, corners included.
+struct BoxPrompt {
+  float x0 = 0;
+  float y0 = 0;
+  float x1 = 0;
+  float y1 = 0;
+
+  friend bool operator==(const BoxPrompt&, const BoxPrompt&) = default;
+};
+
+/// Everything known about one object. Coordinates are (x, y) in pixels; of the original image at
+/// the predictor, of the model's frame inside the model.
+struct Prompt {
+  std::vector<PointPrompt> points;
+  std::optional<BoxPrompt> box;
+  /// Logits of a coarse mask, [4 * grid, 4 * grid] in the model's frame: what an earlier prediction
+  /// returned as `low_res_logits`. Empty if there is none.
+  Tensor<float, 2> mask_logits;
+};
+
+/// One entry per object.
+using Prompts = std::vector<Prompt>;
+
+}  // namespace promiseg

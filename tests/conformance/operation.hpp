@@ -1,0 +1,38 @@
+// The primitives of a backend, by name.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+namespace promiseg::conformance {
+
+enum class Operation {
+  pack,
+  gemm,
+  batched_gemm,
+  conv2d,
+  depthwise_conv2d,
+  conv_transpose2d,
+  layer_norm,
+  softmax,
+  add,
+  copy,
+  grid_attention,
+};
+
+inline constexpr std::array<std::string_view, 11> kOperationNames = {
+    "pack",       "gemm",    "batched_gemm", "conv2d", "depthwise_conv2d", "conv_transpose2d",
+    "layer_norm", "softmax", "add",          "copy",   "grid_attention"};
+
+inline std::string_view to_string(Operation operation) {
+  return kOperationNames[static_cast<std::size_t>(operation)];
+}
+
+/// What one run of a case costs at least: every operand is moved once.
+struct Work {
+  double flops = 0;  ///< 0 where a primitive only moves data
+  double bytes = 0;
+};
+
+}  // namespace promiseg::conformance

