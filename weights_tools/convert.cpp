@@ -42,7 +42,7 @@ void require_options(const ConvertOptions& options) {
 void require_no_adapters(const WeightInput& input) {
   std::vector<std::string> names;
   for (const auto& [name, entry] : input.tensors) {
-    if (is_adapter_tensor(name)) names.push_back("\"" + printable(name, 200) + "\"");
+    if (is_adapter_tensor(name)) names.push_back(printable(name, 200));
   }
   require(names.empty(), ErrorCode::unsupported, input.name, ": ", names.size(),
           " tensors are not SAM's but those of ProMISe's adapters (", summary(names),
@@ -50,7 +50,7 @@ void require_no_adapters(const WeightInput& input) {
 }
 
 /// What a promiseg file says about itself; null for any other input. Throws `unsupported` if it
-/// is something else than a model.
+/// is something else than a model, or of a newer format.
 Json own_description(const WeightInput& input) {
   const auto text = input.metadata.find(kMetadataKey);
   if (text == input.metadata.end()) return {};
@@ -59,6 +59,9 @@ Json own_description(const WeightInput& input) {
     const std::string& kind = description.at("kind").as_string();
     require(kind == "model", ErrorCode::unsupported, "expected a model or a checkpoint, this is a ",
             kind);
+    const std::int64_t version = description.at("format_version").as_integer();
+    require(version == kFormatVersion, ErrorCode::unsupported, "format version ", version,
+            ", this program reads ", kFormatVersion);
     return description;
   } catch (const Error& error) {
     fail(error.code(), input.name, ": ", error.what());

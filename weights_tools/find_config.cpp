@@ -1,86 +1,20 @@
 #include "find_config.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <limits>
 #include <set>
 #include <string_view>
+
+#include "tensor_shapes.hpp"
 
 namespace promiseg::tools {
 
 namespace {
 
-/// Looks shapes up by name; every extent it returns is between 1 and 2^31 - 1.
-class Shapes {
- public:
-  Shapes(const TensorEntries& tensors, std::string label)
-      : tensors_(tensors), label_(std::move(label)) {}
-
-  bool contains(std::string_view name) const { return tensors_.contains(name); }
-
-  bool contains_prefix(std::string_view prefix) const {
-    const auto first = tensors_.lower_bound(prefix);
-    return first != tensors_.end() && first->first.starts_with(prefix);
-  }
-
-  /// The shape of a tensor. Throws `bad_weights` if it is missing, has another rank or an extent
-  /// that no weight has.
-  const std::vector<Index>& at(const std::string& name, std::size_t rank) const {
-    const auto entry = tensors_.find(name);
-    require(entry != tensors_.end(), ErrorCode::bad_weights, label_, ": tensor \"", name,
-            "\" is missing; expected all weights of a SAM with a ViT or TinyViT encoder");
-    const std::vector<Index>& shape = entry->second.shape;
-    const bool plausible = std::all_of(shape.begin(), shape.end(), [](Index extent) {
-      return extent > 0 && extent <= std::numeric_limits<std::int32_t>::max();
-    });
-    check(shape.size() == rank && plausible, name, rank, " axes, none of them empty");
-    return shape;
-  }
-
-  Index extent(const std::string& name, std::size_t rank, std::size_t axis) const {
-    return at(name, rank)[axis];
-  }
-
-  /// Throws `bad_weights` naming the tensor, what was expected and its shape.
-  template <class... Parts>
-  void check(bool good, const std::string& name, const Parts&... expected) const {
-    if (good) return;
-    const std::vector<Index>& shape = tensors_.find(name)->second.shape;
-    fail(ErrorCode::bad_weights, label_, ": tensor \"", name, "\": expected ", expected...,
-         ", got ", ShapeText{shape.data(), shape.size()});
-  }
-
-  /// How many numbered parts "PREFIX0.", "PREFIX1.", ... there are: the highest number plus one.
-  Index count(const std::string& prefix) const {
-    constexpr Index kMost = 4096;  // beyond every limit of `validate`
-    Index count = 0;
-    for (auto entry = tensors_.lower_bound(prefix);
-         entry != tensors_.end() && entry->first.starts_with(prefix); ++entry) {
-      const std::string_view rest = std::string_view(entry->first).substr(prefix.size());
-      Index number = 0;
-      const auto [end, status] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-      if (status != std::errc{} || number < 0 || end == rest.data() + rest.size() || *end != '.') {
-        continue;
-      }
-      require(number < kMost, ErrorCode::bad_weights, label_, ": tensor \"", entry->first,
-              "\": expected at most ", kMost, " parts named \"", prefix, "N\"");
-      count = std::max(count, number + 1);
-    }
-    return count;
-  }
-
-  const std::string& label() const { return label_; }
-
- private:
-  const TensorEntries& tensors_;
-  std::string label_;
-};
-
 /// Finds the fields one after the other.
 class ConfigFinder {
  public:
-  ConfigFinder(const Shapes& shapes, const std::optional<Json>& overrides)
+  ConfigFinder(const TensorShapes& shapes, const std::optional<Json>& overrides)
       : shapes_(shapes), overrides_(overrides) {}
 
   FoundConfig find() {
@@ -286,7 +220,7 @@ class ConfigFinder {
     assume("decoder_num_heads", config_.decoder_num_heads);
   }
 
-  const Shapes& shapes_;
+  const TensorShapes& shapes_;
   const std::optional<Json>& overrides_;
   ModelConfig config_;
   std::vector<std::string> notes_;
@@ -304,7 +238,8 @@ std::string arch_name(const ModelConfig& config) {
 
 FoundConfig find_config(const TensorEntries& tensors, const std::optional<Json>& overrides,
                         const std::string& label) {
-  const Shapes shapes(tensors, label);
+  const TensorShapes shapes(tensors, label,
+                            "all weights of a SAM with a ViT or TinyViT encoder");
   FoundConfig found = ConfigFinder(shapes, overrides).find();
   found.config.arch = arch_name(found.config);
   return found;

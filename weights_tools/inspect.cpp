@@ -24,7 +24,8 @@ bool add_own_description(const WeightInput& input, Json& description) {
   const auto text = input.metadata.find(kMetadataKey);
   if (text == input.metadata.end()) return false;
   try {
-    for (const auto& [name, value] : Json::parse(text->second).as_object()) {
+    const Json own = Json::parse(text->second);
+    for (const auto& [name, value] : own.as_object()) {
       const bool measured = name != "kind" && description.find(name) != nullptr;
       if (!measured) description.set(name, value);
     }
@@ -123,7 +124,9 @@ Json inspect(const std::filesystem::path& path) {
 std::string to_text(const Json& description) {
   std::ostringstream out;
   const auto line = [&](const std::string& name, const std::string& text) {
-    out << name << std::string(name.size() < 20 ? 20 - name.size() : 1, ' ') << text << '\n';
+    constexpr std::size_t kColumn = 36;
+    const std::size_t gap = name.size() < kColumn ? kColumn - name.size() : 1;
+    out << name << std::string(gap, ' ') << text << '\n';
   };
   for (const auto& [name, value] : description.as_object()) {
     if (name == "tensors") continue;
@@ -135,7 +138,7 @@ std::string to_text(const Json& description) {
       for (const auto& [field, item] : value.as_object()) {
         line(printable(name + "." + field), plain(item));
       }
-    } else if (name == "notes" || name == "skipped") {
+    } else if (value.is_array() && (name == "notes" || name == "skipped")) {
       for (const Json& item : value.as_array()) line(name, plain(item));
     } else {
       line(printable(name), plain(value));

@@ -119,7 +119,8 @@ std::uint64_t splitmix64(std::uint64_t value) {
 }
 
 SynthRange synth_range(std::string_view name, std::span<const Index> shape) {
-  const std::string dotted = "." + std::string(name);
+  std::string dotted(1, '.');  // lets a whole name end with ".pos_embed" as well
+  dotted += name;
   const std::string_view text = dotted;
   if (text.ends_with(".running_var")) return {0.1F, 1.0F};
   if (text.ends_with(".running_mean")) return {0.05F, 0.0F};
@@ -184,12 +185,12 @@ const float* SynthWeights::find(const std::string& name, std::span<const Index> 
   return values.data();
 }
 
-SynthReport synth_model(const ModelConfig& requested, std::uint64_t seed,
-                        const std::filesystem::path& path, int threads) {
-  validate(requested);
-  ModelConfig config = requested;
-  config.arch = arch_name(config);
-  const std::vector<TensorSpec> specs = sam_tensor_specs(config);
+namespace {
+
+/// Writes tensors made by the rule; `metadata` makes the description from their hash.
+template <class Metadata>
+SynthReport write_synthetic(const std::vector<TensorSpec>& specs, std::uint64_t seed, int threads,
+                            const std::filesystem::path& path, const Metadata& metadata) {
   std::vector<std::vector<float>> values(specs.size());
   ThreadPool pool(threads);
   pool.parallel_for(static_cast<Index>(specs.size()), [&](Index part, int /*thread*/) {
@@ -208,11 +209,57 @@ SynthReport synth_model(const ModelConfig& requested, std::uint64_t seed,
   }
   report.tensors = specs.size();
   report.weights_sha256 = weights_sha256(entries);
-  const ModelProvenance provenance{"synth:" + config.arch + ":" + std::to_string(seed), "",
-                                   report.weights_sha256, "none (synthetic)"};
-  writer.set_metadata(kMetadataKey, model_metadata(config, provenance));
+  writer.set_metadata(kMetadataKey, metadata(report.weights_sha256));
   writer.write(path);
   return report;
+}
+
+constexpr const char* kSyntheticLicence = "none (synthetic)";
+
+}  // namespace
+
+SynthReport synth_model(const ModelConfig& requested, std::uint64_t seed,
+                        const std::filesystem::path& path, int threads) {
+  validate(requested);
+  ModelConfig config = requested;
+  config.arch = arch_name(config);
+  return write_synthetic(
+      sam_tensor_specs(config), seed, threads, path, [&](const std::string& hash) {
+        return model_metadata(config, {"synth:" + config.arch + ":" + std::to_string(seed), "",
+                                       hash, kSyntheticLicence});
+      });
+}
+
+PackConfig published_pack_config(std::string_view kind, const ModelConfig& model) {
+  PackConfig config;
+  config.ips = true;
+  if (kind == "promise_cross") {
+    config.apm = ApmKind::cross;
+  } else {
+    require(kind == "promise_resnet34" || kind == "promise_resnet18", ErrorCode::invalid_argument,
+            "unknown pack \"", kind,
+            "\": expected promise_resnet34, promise_resnet18 or promise_cross");
+    config.apm = ApmKind::resnet;
+    if (kind == "promise_resnet18") config.resnet_blocks = {2, 2, 2, 2};
+  }
+  config.point_scale = static_cast<double>(model.image_size);
+  if (model.encoder == EncoderKind::tiny_vit) {
+    config.tap_blocks = {3, 2, 1};
+    config.mask_token = 0;
+  }
+  return config;
+}
+
+SynthReport synth_pack(const PackConfig& config, const ModelFile& model, std::uint64_t seed,
+                       const std::filesystem::path& path, int threads) {
+  validate(config, model.config());
+  return write_synthetic(
+      pack_tensor_specs(config, model.config()), seed, threads, path, [&](const std::string& hash) {
+        return pack_metadata(
+            config,
+            {model.provenance().weights_sha256, describe_model(model.config(), model.provenance()),
+             "synth:pack:" + std::to_string(seed), hash, kSyntheticLicence, Json()});
+      });
 }
 
 }  // namespace promiseg::tools

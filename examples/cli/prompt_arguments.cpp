@@ -32,9 +32,11 @@ std::vector<float> parse_numbers(std::string_view text, std::size_t count, std::
 
 PointPrompt make_point(std::span<const float> numbers) {
   const float label = numbers[2];
-  if (label != 0.0F && label != 1.0F) {
-    throw UsageError("point label: expected 1 (object) or 0 (background), got " +
-                     std::to_string(label));
+  if (label != 0.0F && label != 1.0F && label != 2.0F && label != 3.0F) {
+    throw UsageError(
+        "point label: expected 1 (object), 0 (background), 2 or 3 (corners of a box), "
+        "got " +
+        std::to_string(label));
   }
   return {numbers[0], numbers[1], static_cast<int>(label)};
 }
@@ -50,6 +52,7 @@ std::vector<float> numbers_of(const Json& json, std::size_t count, const char* w
 NamedPrompt object_from_json(const Json& json) {
   NamedPrompt object;
   if (const Json* label = json.find("label")) object.label = label->as_string();
+  if (const Json* pack = json.find("pack")) object.pack = pack->as_string();
   if (const Json* box = json.find("box"); box != nullptr && !box->is_null()) {
     const std::vector<float> corners = numbers_of(*box, 4, "box");
     object.prompt.box = BoxPrompt{corners[0], corners[1], corners[2], corners[3]};
@@ -104,6 +107,7 @@ Json to_json(const NamedPrompt& object) {
   const Prompt& prompt = object.prompt;
   Json json;
   json.set("label", object.label);
+  if (!object.pack.empty()) json.set("pack", object.pack);
   if (prompt.box.has_value()) {
     json.set("box", Json::array(std::vector<double>{prompt.box->x0, prompt.box->y0, prompt.box->x1,
                                                     prompt.box->y1}));

@@ -14,6 +14,7 @@ namespace promiseg::cli {
 /// An object to segment, in pixels of the original image, and what to call it.
 struct NamedPrompt {
   std::string label;  ///< may be empty
+  std::string pack;   ///< name of the pack that goes with it; empty: the only one, or none
   Prompt prompt;
 };
 
@@ -30,11 +31,11 @@ struct PromptArgument {
 std::vector<NamedPrompt> parse_prompt_arguments(const std::vector<PromptArgument>& arguments);
 
 /// The objects of a JSON file: {"objects": [{"label": "liver", "box": [x0, y0, x1, y1],
-/// "points": [[x, y, label], ...]}, ...]}, which is also what `segment` writes. Other members are
-/// ignored. Throws `Error` naming the file and the object.
+/// "points": [[x, y, label], ...], "pack": "name"}, ...]}, which is also what `segment` writes.
+/// Other members are ignored. Throws `Error` naming the file and the object.
 std::vector<NamedPrompt> read_prompts_json(const std::filesystem::path& path);
 
-/// The `label`, `box` and `points` members of one object.
+/// The `label`, `pack`, `box` and `points` members of one object.
 Json to_json(const NamedPrompt& object);
 
 }  // namespace promiseg::cli

@@ -1,6 +1,8 @@
 #include "segment_output.hpp"
 
+#include <algorithm>
 #include <array>
+#include <optional>
 
 #include "overlay.hpp"
 #include "promiseg/io/file.hpp"
@@ -23,10 +25,24 @@ Mask combined_mask(const SegmentResult& result) {
   return combined;
 }
 
+/// The prompt's box, or the one that a pair of corner points makes.
+std::optional<BoxPrompt> drawn_box(const Prompt& prompt) {
+  if (prompt.box.has_value()) return prompt.box;
+  const auto corner = [&](int label) {
+    return std::find_if(prompt.points.begin(), prompt.points.end(),
+                        [=](const PointPrompt& point) { return point.label == label; });
+  };
+  const auto first = corner(2);
+  const auto second = corner(3);
+  if (first == prompt.points.end() || second == prompt.points.end()) return std::nullopt;
+  return BoxPrompt{std::min(first->x, second->x), std::min(first->y, second->y),
+                   std::max(first->x, second->x), std::max(first->y, second->y)};
+}
+
 Image overlay(const SegmentResult& result) {
   std::vector<OverlayObject> drawn;
   for (std::size_t i = 0; i < result.objects.size(); ++i) {
-    const auto& [label, prompt] = result.objects[i];
+    const auto& [label, pack, prompt] = result.objects[i];
     const Prediction& prediction = result.predictions[i];
     OverlayObject& object = drawn.emplace_back();
     object.label = label;
@@ -35,8 +51,8 @@ Image overlay(const SegmentResult& result) {
     for (const PointPrompt& point : prompt.points) {
       object.points.push_back({double{point.x}, double{point.y}, point.label});
     }
-    if (prompt.box.has_value()) {
-      object.box = {prompt.box->x0, prompt.box->y0, prompt.box->x1, prompt.box->y1};
+    if (const std::optional<BoxPrompt> box = drawn_box(prompt)) {
+      object.box = {box->x0, box->y0, box->x1, box->y1};
     }
   }
   return draw_overlay(result.image, drawn);

@@ -4,7 +4,7 @@
 
 #include "backend_choice.hpp"
 #include "progress.hpp"
-#include "promiseg/sam/predictor.hpp"
+#include "promiseg/adapt/pack.hpp"
 
 namespace promiseg::cli {
 namespace {
@@ -12,6 +12,7 @@ namespace {
 struct TraceOptions {
   CommonOptions common;
   std::string model;
+  std::string pack;
   std::string input;
   std::string output;
 };
@@ -32,8 +33,8 @@ Tensor<float, 3> read_input(const SafetensorsFile& file, const ModelConfig& conf
   return {};
 }
 
-/// Prompts in the model's frame from `point_coords`, `point_labels`, `boxes`, `mask_inputs`; one
-/// empty prompt if the file has none, as the original decodes.
+/// Prompts in the model's frame from `point_coords`, `point_labels`, `boxes`, `mask_inputs`; none
+/// if the file has none.
 Prompts read_prompts(const SafetensorsFile& file) {
   Prompts prompts;
   const auto resize = [&](Index count, const char* name) {
@@ -72,7 +73,6 @@ Prompts read_prompts(const SafetensorsFile& file) {
           Tensor<float, 2>(masks.select(0, i).select(0, 0));
     }
   }
-  if (prompts.empty()) prompts.emplace_back();
   return prompts;
 }
 
@@ -99,22 +99,44 @@ void record_stage(const EncoderStage& stage, EncoderKind encoder, SafetensorsWri
   }
 }
 
-/// The embedding [grid, grid, C]: given, or made from the input.
+/// The embedding and the taps of `wanted`: given, or made from the input.
 template <Backend B>
-Tensor<float, 3> make_embedding(SamModel<B>& model, const SafetensorsFile& file,
-                                const TraceOptions& options, SafetensorsWriter& writer) {
+EncodedImage encode(SamModel<B>& model, const SafetensorsFile& file, std::span<const Index> wanted,
+                    const TraceOptions& options, SafetensorsWriter& writer) {
   const ModelConfig& config = model.config();
   const Tensor<float, 3> input = read_input(file, config);
   if (input.empty()) {
     require(file.contains("embedding"), ErrorCode::not_found, file.name(),
             ": expected a tensor `image`, `pixels` or `embedding`");
-    return Tensor<float, 3>(file.view<float, 4>("embedding").select(0, 0).permuted({1, 2, 0}));
+    return {read_features(file, "embedding"), read_taps(file)};
   }
   ProgressBar progress("encoding", !options.common.quiet);
-  return model.encode(input, [&](const EncoderStage& stage) {
+  return model.encode(input, wanted, [&](const EncoderStage& stage) {
     progress.update(stage.index + 1, stage.count);
     record_stage(stage, config.encoder, writer);
   });
+}
+
+void adopt_image(SafetensorsWriter& writer, const std::string& name,
+                 const Tensor<float, 3>& image) {
+  writer.adopt(name, image.view().permuted({2, 0, 1}).with_unit_axis(0));
+}
+
+/// Runs the pack's modules: writes what they make, fills the prompts in if there are none, and
+/// returns the increment of the mask tokens.
+template <Backend B>
+Tensor<float, 2> run_pack(Pack<B>& pack, const EncodedImage& image, Prompts& prompts,
+                          SafetensorsWriter& writer) {
+  PredictedPoints predicted;
+  if (pack.config().apm != ApmKind::none) {
+    predicted = pack.adapter().predict_points(image.taps);
+    if (!predicted.fused.empty()) adopt_image(writer, "apm.fused", predicted.fused);
+    writer.adopt("apm.points", predicted.coordinates.view().with_unit_axis(0));
+  }
+  if (prompts.empty()) prompts = pack.frame_prompts(predicted);
+  const Tensor<float, 2> shift = pack.adapter().token_shift(image.embedding);
+  if (!shift.empty()) writer.adopt("ips.tokens", shift.view().with_unit_axis(0));
+  return shift;
 }
 
 template <Backend B>
@@ -122,21 +144,30 @@ void trace_with(B backend, const TraceOptions& options) {
   const SafetensorsFile file(options.input);
   Predictor<B> predictor(std::move(backend), ModelFile(find_model(options.model)));
   SamModel<B>& model = predictor.model();
-  const Prompts prompts = read_prompts(file);
+  std::optional<Pack<B>> pack;
+  if (!options.pack.empty()) pack.emplace(predictor, PackFile(options.pack));
+  Prompts prompts = read_prompts(file);
   SafetensorsWriter writer;
-  const Tensor<float, 3> embedding = make_embedding(model, file, options, writer);
-  const auto channels_first = [](const Tensor<float, 3>& image) {
-    return image.view().permuted({2, 0, 1}).with_unit_axis(0);
-  };
+  const EncodedImage image =
+      encode(model, file, pack.has_value() ? pack->taps() : std::vector<Index>{}, options, writer);
+  Tensor<float, 2> shift;
+  Index mask_token = 0;
+  if (pack.has_value()) {
+    shift = run_pack(*pack, image, prompts, writer);
+    mask_token = pack->config().mask_token;
+  }
+  if (prompts.empty()) prompts.emplace_back();  // the original decodes without a prompt, too
   const EncodedPrompts encoded = model.encode_prompts(prompts);
-  const DecodedMasks decoded = model.decode(embedding.view(), prompts);
+  const DecodedMasks decoded =
+      model.decode(image.embedding.view(), prompts,
+                   shift.empty() ? TensorView<const float, 2>{} : std::as_const(shift).view());
   const Index several = model.config().num_multimask_outputs;
-  writer.adopt("embedding", channels_first(embedding));
-  writer.adopt("dense_pe", channels_first(model.prompt_encoder().dense_pe_host()));
+  adopt_image(writer, "embedding", image.embedding);
+  adopt_image(writer, "dense_pe", model.prompt_encoder().dense_pe_host());
   writer.adopt("sparse", encoded.sparse.view());
   writer.adopt("dense", encoded.dense.view().permuted({0, 3, 1, 2}));
-  writer.adopt("low_res_logits", decoded.logits.view().slice(1, 0, 1));
-  writer.adopt("iou", decoded.iou.view().slice(1, 0, 1));
+  writer.adopt("low_res_logits", decoded.logits.view().slice(1, mask_token, 1));
+  writer.adopt("iou", decoded.iou.view().slice(1, mask_token, 1));
   writer.adopt("low_res_logits_multi", decoded.logits.view().slice(1, 1, several));
   writer.adopt("iou_multi", decoded.iou.view().slice(1, 1, several));
   writer.write(options.output);
@@ -151,10 +182,12 @@ void add_trace_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "trace", "Run a model on tensors and write the result of every stage, for comparison");
   command->add_option("--model", options->model, "Model file (default: LiteMedSAM, see README)");
+  command->add_option("--pack", options->pack, "Pack file whose modules run as well");
   command
       ->add_option("--input", options->input,
                    "safetensors with `image` [1,3,S,S] f32, `pixels` [H,W,3] u8 or `embedding`, "
-                   "and prompts in model pixels: `point_coords` [B,N,2], `point_labels` [B,N] i64, "
+                   "(with `tap.N`), and prompts in model pixels: `point_coords` [B,N,2], "
+                   "`point_labels` [B,N] i64, "
                    "`boxes` [B,4], `mask_inputs` [B,1,h,w]")
       ->required();
   command->add_option("-o,--output", options->output, "safetensors to write")->required();

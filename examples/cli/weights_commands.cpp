@@ -48,20 +48,35 @@ void convert(const ConvertArguments& arguments) {
 
 struct SynthArguments {
   CommonOptions common;
-  std::string arch;
+  std::string what;
+  std::string model;
   std::string output;
   std::string config;
   std::uint64_t seed = 0;
 };
 
-void synth(const SynthArguments& arguments) {
-  ModelConfig config = published_config(arguments.arch);
-  if (const std::optional<Json> fields = parse_config(arguments.config)) {
-    apply_json(*fields, config);
+tools::SynthReport synth_file(const SynthArguments& arguments) {
+  const std::optional<Json> fields = parse_config(arguments.config);
+  const bool is_pack = arguments.what.starts_with("promise_");
+  if (is_pack == arguments.model.empty()) {
+    throw UsageError(is_pack ? "a pack is made for a model: name it with --for"
+                             : "--for goes with packs only");
   }
-  const tools::SynthReport report = tools::synth_model(config, arguments.seed, arguments.output);
+  if (!is_pack) {
+    ModelConfig config = published_config(arguments.what);
+    if (fields.has_value()) apply_json(*fields, config);
+    return tools::synth_model(config, arguments.seed, arguments.output);
+  }
+  const ModelFile model(arguments.model);
+  PackConfig config = tools::published_pack_config(arguments.what, model.config());
+  if (fields.has_value()) apply_json(*fields, config);
+  return tools::synth_pack(config, model, arguments.seed, arguments.output);
+}
+
+void synth(const SynthArguments& arguments) {
+  const tools::SynthReport report = synth_file(arguments);
   arguments.common.say("wrote " + arguments.output + ": " + std::to_string(report.tensors) +
-                       " tensors, " + std::to_string(report.values) + " values, model " +
+                       " tensors, " + std::to_string(report.values) + " values, sha256 " +
                        report.weights_sha256);
   arguments.common.print(Json::Object{{"output", arguments.output},
                                       {"tensors", static_cast<std::int64_t>(report.tensors)},
@@ -115,13 +130,18 @@ void add_convert_command(CLI::App& app) {
 void add_synth_command(CLI::App& app) {
   auto arguments = std::make_shared<SynthArguments>();
   CLI::App* command = app.add_subcommand(
-      "synth", "Make a model with synthetic weights: the same numbers on every machine");
-  command->add_option("arch", arguments->arch, "vit_b, vit_l, vit_h or litemedsam")
+      "synth", "Make a model or a pack with synthetic weights: the same numbers on every machine");
+  command
+      ->add_option("what", arguments->what,
+                   "A model: vit_b, vit_l, vit_h, litemedsam; or a pack: promise_resnet34, "
+                   "promise_resnet18, promise_cross")
       ->required()
-      ->check(CLI::IsMember({"vit_b", "vit_l", "vit_h", "litemedsam"}));
+      ->check(CLI::IsMember({"vit_b", "vit_l", "vit_h", "litemedsam", "promise_resnet34",
+                             "promise_resnet18", "promise_cross"}));
+  command->add_option("--for", arguments->model, "The model that a pack is made for");
   command->add_option("--seed", arguments->seed, "Whole number; another one, other weights")
       ->required();
-  command->add_option("-o,--output", arguments->output, "Model file to write")->required();
+  command->add_option("-o,--output", arguments->output, "File to write")->required();
   command->add_option("--config", arguments->config,
                       "Config fields as JSON, or @FILE: any size of the architecture");
   arguments->common.add_output_to(*command);

@@ -19,8 +19,8 @@ struct QkvForm {
   std::array<std::size_t, 5> order;
 };
 
-inline constexpr QkvForm kPartsOfHeads{"3hd", {0, 1, 2, 3, 4}};   // SAM's qkv matrix
-inline constexpr QkvForm kHeadsOfParts{"h3d", {0, 1, 3, 2, 4}};   // TinyViT's
+inline constexpr QkvForm kPartsOfHeads{"3hd", {0, 1, 2, 3, 4}};       // SAM's qkv matrix
+inline constexpr QkvForm kHeadsOfParts{"h3d", {0, 1, 3, 2, 4}};       // TinyViT's
 inline constexpr QkvForm kThreeTensors{"separate", {2, 0, 1, 3, 4}};  // three tensors
 inline constexpr QkvForm kHeadsFirst{"headsfirst", {2, 3, 0, 1, 4}};
 inline constexpr QkvForm kChannelsOutside{"dh", {0, 1, 2, 4, 3}};  // head channels not adjacent
@@ -36,7 +36,7 @@ struct GridAttentionCase {
   bool position = false;
   bool bias = false;
   QkvForm qkv = kPartsOfHeads;
-  Index out_gap = 0;       ///< between the heads of the output
+  Index out_gap = 0;    ///< between the heads of the output
   float sharpness = 1;  ///< multiplies the scale of the scores
   std::string label = {};
   bool heavy = false;

@@ -112,7 +112,7 @@ inline std::vector<BatchedGemmCase> batched_gemm_cases() {
   cases.push_back({.batch = 2, .m = 5, .n = 2049, .k = 16, .b = kColumns, .scale = 0.25F});
   cases.push_back({.batch = 1, .m = 300, .n = 20, .k = 17, .a = kColumns});
   cases.push_back({.batch = 2, .m = 9, .n = 17, .k = 1000, .b = kColumns});
-  cases.push_back({.batch = 1, .m = 1, .n = 1, .k = 4096, .b = kColumns});
+  cases.push_back({.batch = 8, .m = 1, .n = 1, .k = 4096, .b = kColumns});
   // A vector product's shape with the strides of attention's views.
   cases.push_back({.batch = 8,
                    .m = 7,

@@ -15,14 +15,15 @@
 #include "elementwise_case.hpp"
 #include "gemm_case.hpp"
 #include "operation.hpp"
+#include "pool_case.hpp"
 #include "row_case.hpp"
 #include "tolerance.hpp"
 
 namespace promiseg::conformance {
 
-using Shape =
-    std::variant<PackCase, GemmCase, BatchedGemmCase, Conv2dCase, DepthwiseCase, ConvTransposeCase,
-                 LayerNormCase, SoftmaxCase, AddCase, CopyCase, GridAttentionCase>;
+using Shape = std::variant<PackCase, GemmCase, BatchedGemmCase, Conv2dCase, DepthwiseCase,
+                           ConvTransposeCase, MaxPoolCase, MeanPixelsCase, LayerNormCase,
+                           SoftmaxCase, AddCase, CopyCase, GridAttentionCase>;
 
 struct Case {
   std::string name;  ///< "gemm/m13_n33_k384_bias": the operation first
@@ -55,6 +56,8 @@ inline const std::vector<Case>& cases() {
     append(conv2d_cases());
     append(depthwise_cases());
     append(conv_transpose_cases());
+    append(max_pool_cases());
+    append(mean_pixels_cases());
     append(layer_norm_cases());
     append(softmax_cases());
     append(add_cases());

@@ -77,6 +77,8 @@ TEST_CASE("eigen conforms: batched_gemm") { check_operation(Operation::batched_g
 TEST_CASE("eigen conforms: conv2d") { check_operation(Operation::conv2d); }
 TEST_CASE("eigen conforms: depthwise_conv2d") { check_operation(Operation::depthwise_conv2d); }
 TEST_CASE("eigen conforms: conv_transpose2d") { check_operation(Operation::conv_transpose2d); }
+TEST_CASE("eigen conforms: max_pool2d") { check_operation(Operation::max_pool2d); }
+TEST_CASE("eigen conforms: mean_pixels") { check_operation(Operation::mean_pixels); }
 TEST_CASE("eigen conforms: layer_norm") { check_operation(Operation::layer_norm); }
 TEST_CASE("eigen conforms: softmax") { check_operation(Operation::softmax); }
 TEST_CASE("eigen conforms: add") { check_operation(Operation::add); }

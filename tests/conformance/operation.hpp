@@ -14,6 +14,8 @@ enum class Operation {
   conv2d,
   depthwise_conv2d,
   conv_transpose2d,
+  max_pool2d,
+  mean_pixels,
   layer_norm,
   softmax,
   add,
@@ -21,9 +23,19 @@ enum class Operation {
   grid_attention,
 };
 
-inline constexpr std::array<std::string_view, 11> kOperationNames = {
-    "pack",       "gemm",    "batched_gemm", "conv2d", "depthwise_conv2d", "conv_transpose2d",
-    "layer_norm", "softmax", "add",          "copy",   "grid_attention"};
+inline constexpr std::array<std::string_view, 13> kOperationNames = {"pack",
+                                                                     "gemm",
+                                                                     "batched_gemm",
+                                                                     "conv2d",
+                                                                     "depthwise_conv2d",
+                                                                     "conv_transpose2d",
+                                                                     "max_pool2d",
+                                                                     "mean_pixels",
+                                                                     "layer_norm",
+                                                                     "softmax",
+                                                                     "add",
+                                                                     "copy",
+                                                                     "grid_attention"};
 
 inline std::string_view to_string(Operation operation) {
   return kOperationNames[static_cast<std::size_t>(operation)];

@@ -127,7 +127,7 @@ TEST_CASE("rows of the image that the reference generator wrote") {
   for (Index c = 0; c < 3; ++c) {
     for (Index x = 0; x < 64; ++x) {
       CHECK(image.view()(c, 0, x) == first(c, x));
-      CHECK(image.view()(c, 512, 512 + x) == middle(c, x));
+      CHECK(image.view()(c, 515, 16 * x) == middle(c, x));
     }
   }
 }

@@ -96,6 +96,9 @@ concept Backend = requires(B& backend, const B& constant, std::size_t size,
   // Over the last axis, then the activation; gamma, beta [C]. In place is allowed.
   backend.layer_norm(matrix, vector, vector, number, activation, matrix_out);
   backend.softmax(matrix_out);  // over the last axis, in place
+  // The largest value under the kernel; what lies outside the image does not count.
+  backend.max_pool2d(image, geometry, image_out);
+  backend.mean_pixels(image, matrix_out);  // [B, H, W, C] to [B, C]
   // out = a + b; broadcast by stride 0. In place is allowed.
   backend.add(image, image, image_out);
   backend.copy(image, image_out);  // any strides: permute, pad, concatenate, split
@@ -176,6 +179,20 @@ inline void require_conv_transpose2d(TensorView<const float, 4> in, Index rows, 
   if (bias.data() != nullptr) {
     require_shape(bias, Extents<1>{out.extent(3)}, "conv_transpose2d: bias");
   }
+}
+
+inline void require_max_pool2d(TensorView<const float, 4> in, ConvGeometry geometry,
+                               TensorView<float, 4> out) {
+  require_shape(out,
+                Extents<4>{in.extent(0), geometry.output(in.extent(1)),
+                           geometry.output(in.extent(2)), in.extent(3)},
+                "max_pool2d: output");
+  require(geometry.padding < geometry.kernel, ErrorCode::shape_mismatch, "max_pool2d: padding ",
+          geometry.padding, " must be below the kernel's ", geometry.kernel);
+}
+
+inline void require_mean_pixels(TensorView<const float, 4> in, TensorView<float, 2> out) {
+  require_shape(out, Extents<2>{in.extent(0), in.extent(3)}, "mean_pixels: output");
 }
 
 inline void require_layer_norm(TensorView<const float, 2> in, TensorView<const float, 1> gamma,

@@ -126,6 +126,32 @@ class ReferenceBackend {
     }
   }
 
+  void max_pool2d(TensorView<const float, 4> in, ConvGeometry geometry, TensorView<float, 4> out) {
+    require_max_pool2d(in, geometry, out);
+    for_each_pixel(out, [&](Index n, Index y, Index x) {
+      for (Index c = 0; c < out.extent(3); ++c) {
+        float largest = -std::numeric_limits<float>::infinity();
+        for_each_tap(in, geometry, y, x, [&](Index /*ky*/, Index /*kx*/, Index iy, Index ix) {
+          largest = std::max(largest, in(n, iy, ix, c));
+        });
+        out(n, y, x, c) = largest;
+      }
+    });
+  }
+
+  void mean_pixels(TensorView<const float, 4> in, TensorView<float, 2> out) {
+    require_mean_pixels(in, out);
+    for (Index n = 0; n < in.extent(0); ++n) {
+      for (Index c = 0; c < in.extent(3); ++c) {
+        double sum = 0;
+        for (Index y = 0; y < in.extent(1); ++y) {
+          for (Index x = 0; x < in.extent(2); ++x) sum += double{in(n, y, x, c)};
+        }
+        out(n, c) = static_cast<float>(sum / static_cast<double>(in.extent(1) * in.extent(2)));
+      }
+    }
+  }
+
   void softmax(TensorView<float, 2> rows) {
     for (Index m = 0; m < rows.extent(0); ++m) {
       double largest = -std::numeric_limits<double>::infinity();

@@ -117,7 +117,7 @@ class TensorView {
             ErrorCode::invalid_argument, "slice [", begin, ", ", begin + count, ") of axis ", axis,
             " is outside a view of shape ", shape_text(extents_));
     TensorView part = *this;
-    part.data_ += begin * strides_[axis];
+    if (data_ != nullptr) part.data_ += begin * strides_[axis];
     part.extents_[axis] = count;
     return part;
   }

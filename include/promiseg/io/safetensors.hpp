@@ -192,6 +192,14 @@ class SafetensorsWriter {
 
   /// Writes the file atomically. Throws `io`.
   void write(const std::filesystem::path& path) const {
+    AtomicFile file(path);
+    write(file);
+    file.commit();
+  }
+
+  /// Writes everything and leaves it to the caller to commit, for files that belong together.
+  /// Throws `io`.
+  void write(AtomicFile& file) const {
     Json header;
     if (!metadata_.is_null()) header.set("__metadata__", metadata_);
     std::int64_t offset = 0;
@@ -206,11 +214,9 @@ class SafetensorsWriter {
     std::string text = header.is_null() ? "{}" : header.dump();
     text.resize((text.size() + kHeaderAlignment - 1) / kHeaderAlignment * kHeaderAlignment, ' ');
     const std::uint64_t header_size = text.size();
-    AtomicFile file(path);
     file.write(std::as_bytes(std::span(&header_size, 1)));
     file.write(std::as_bytes(std::span(text)));
     for (const auto& [name, entry] : entries_) file.write(entry.bytes);
-    file.commit();
   }
 
  private:

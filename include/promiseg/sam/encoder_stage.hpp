@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "promiseg/core/tensor_view.hpp"
 
@@ -16,7 +17,13 @@ struct EncoderStage {
   };
   Kind kind = Kind::patch_embed;
   Index index = 0;
-  Index count = 0;                        ///< how many of this kind there are
+  Index count = 0;  ///< how many of this kind there are
+  /// The number under which the paper's modules know these features, if they do.
+  std::optional<Index> tap() const {
+    if (kind == Kind::patch_embed) return std::nullopt;
+    return kind == Kind::block ? index + 1 : index;
+  }
+
   TensorView<const float, 3> features{};  ///< [h, w, C], in the backend's memory, valid in the call
 };
 

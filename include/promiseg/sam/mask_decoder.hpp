@@ -85,12 +85,15 @@ class MaskDecoder {
   /// The decoder's own tokens, which stand before the prompt's: the IoU token and the mask tokens.
   Index output_tokens() const { return 1 + mask_tokens_.extent(0); }
 
-  /// Writes them to `tokens` [output_tokens, C] on the host.
-  void write_output_tokens(TensorView<float, 2> tokens) const {
+  /// Writes them to `tokens` [output_tokens, C] on the host; `shift` [mask tokens, C], if given, is
+  /// added to the mask tokens. Throws `shape_mismatch`.
+  void write_output_tokens(TensorView<const float, 2> shift, TensorView<float, 2> tokens) const {
+    const bool shifts = shift.data() != nullptr;
+    if (shifts) require_shape(shift, mask_tokens_.extents(), "shift of the mask tokens");
     for (Index c = 0; c < width_; ++c) {
       tokens(0, c) = iou_token_.view()(0, c);
       for (Index t = 0; t < mask_tokens_.extent(0); ++t) {
-        tokens(1 + t, c) = mask_tokens_.view()(t, c);
+        tokens(1 + t, c) = mask_tokens_.view()(t, c) + (shifts ? shift(t, c) : 0.0F);
       }
     }
   }

@@ -1,6 +1,7 @@
 // Everything about a model that is not a weight: a plain struct, read from the weight file.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
@@ -8,7 +9,7 @@
 #include <vector>
 
 #include "promiseg/core/tensor_view.hpp"
-#include "promiseg/io/json.hpp"
+#include "promiseg/io/config_fields.hpp"
 
 namespace promiseg {
 
@@ -100,9 +101,6 @@ struct ModelConfig {
 
 namespace detail {
 
-/// Names of an enumeration's values in JSON, in the order of the values.
-template <class E>
-struct EnumNames;
 template <>
 struct EnumNames<EncoderKind> {
   static constexpr std::array<std::string_view, 2> kNames = {"vit", "tiny_vit"};
@@ -115,55 +113,6 @@ template <>
 struct EnumNames<IntensityRule> {
   static constexpr std::array<std::string_view, 2> kNames = {"mean_std", "min_max"};
 };
-
-template <class T>
-Json to_json_value(const T& value) {
-  if constexpr (std::is_enum_v<T>) {
-    return EnumNames<T>::kNames[static_cast<std::size_t>(value)];
-  } else if constexpr (std::is_same_v<T, Index>) {
-    return static_cast<std::int64_t>(value);
-  } else if constexpr (requires { value.begin(); } && !std::is_same_v<T, std::string>) {
-    Json::Array items;
-    for (const auto& item : value) items.push_back(to_json_value(item));
-    return items;
-  } else {
-    return value;
-  }
-}
-
-template <class T>
-void from_json_value(const Json& json, T& value) {
-  if constexpr (std::is_enum_v<T>) {
-    std::string expected;
-    for (std::size_t i = 0; i < EnumNames<T>::kNames.size(); ++i) {
-      if (json.as_string() == EnumNames<T>::kNames[i]) {
-        value = static_cast<T>(i);
-        return;
-      }
-      expected += (i > 0 ? " or " : "") + std::string(EnumNames<T>::kNames[i]);
-    }
-    fail(ErrorCode::bad_format, "expected ", expected, ", got ", json.as_string());
-  } else if constexpr (std::is_same_v<T, Index>) {
-    value = static_cast<Index>(json.as_integer());
-    require(value > 0, ErrorCode::invalid_argument, "expected a number above zero, got ", value);
-  } else if constexpr (std::is_same_v<T, double>) {
-    value = json.as_number();
-  } else if constexpr (std::is_same_v<T, bool>) {
-    value = json.as_bool();
-  } else if constexpr (std::is_same_v<T, std::string>) {
-    value = json.as_string();
-  } else {
-    value.clear();
-    for (const Json& item : json.as_array()) {
-      if constexpr (std::is_same_v<T, std::vector<double>>) {
-        value.push_back(item.as_number());
-      } else {
-        value.push_back(static_cast<Index>(item.as_integer()));
-        require(value.back() >= 0, ErrorCode::invalid_argument, "expected no negative number");
-      }
-    }
-  }
-}
 
 /// Calls `visit(name, field)` for every field: the one list of names, for reading and writing.
 template <class Config, class Visit>
@@ -239,82 +188,141 @@ inline ModelConfig published_config(std::string_view arch) {
 }
 
 inline Json to_json(const ModelConfig& config) {
-  Json json;
-  detail::visit_fields(config, [&](const char* name, const auto& field) {
-    json.set(name, detail::to_json_value(field));
-  });
-  return json;
+  return detail::fields_to_json([&](const auto& visit) { detail::visit_fields(config, visit); });
 }
 
 /// Sets the fields that the JSON object names. Throws `invalid_argument` for an unknown field or a
 /// wrong type, naming the field.
 inline void apply_json(const Json& json, ModelConfig& config) {
-  std::vector<std::string> known;
-  if (const Json* kind = json.find("encoder")) detail::from_json_value(*kind, config.encoder);
-  detail::visit_fields(config, [&](const char* name, auto& field) {
-    known.emplace_back(name);
-    const Json* value = json.find(name);
-    if (value == nullptr) return;
-    try {
-      detail::from_json_value(*value, field);
-    } catch (const Error& error) {
-      fail(ErrorCode::invalid_argument, "config field \"", name, "\": ", error.what());
-    }
-  });
-  for (const auto& member : json.as_object()) {
-    bool found = false;
-    for (const std::string& name : known) found = found || name == member.first;
-    require(found, ErrorCode::invalid_argument, "unknown config field \"", member.first,
-            "\" for a model with encoder ",
-            detail::EnumNames<EncoderKind>::kNames[static_cast<std::size_t>(config.encoder)]);
-  }
+  // The encoder first: it decides which fields there are.
+  detail::apply_field(json, "encoder", config.encoder);
+  detail::apply_fields(json, [&](const auto& visit) { detail::visit_fields(config, visit); });
 }
 
-/// Throws `invalid_argument` naming the fields if they contradict each other, so that no later code
-/// has to doubt them.
-inline void validate(const ModelConfig& config) {
-  const auto check = [](bool good, const auto&... parts) {
-    require(good, ErrorCode::invalid_argument, "config: ", parts...);
-  };
-  check(config.image_size <= 8192, "image_size ", config.image_size, " is above 8192");
-  if (config.encoder == EncoderKind::vit) {
-    check(config.image_size % config.patch_size == 0, "image_size ", config.image_size,
-          " is not a multiple of patch_size ", config.patch_size);
-    check(config.encoder_embed_dim % config.encoder_num_heads == 0, "encoder_embed_dim ",
-          config.encoder_embed_dim, " is not a multiple of encoder_num_heads ",
-          config.encoder_num_heads);
-    check(config.encoder_depth <= 1024, "encoder_depth ", config.encoder_depth, " is above 1024");
-    for (Index block : config.global_attn_indexes) {
-      check(block < config.encoder_depth, "global_attn_indexes names block ", block, " of ",
-            config.encoder_depth);
-    }
-  } else {
-    const std::size_t stages = config.embed_dims.size();
-    check(
-        stages >= 2 && stages <= 8 && config.depths.size() == stages &&
-            config.num_heads.size() == stages && config.window_sizes.size() == stages,
-        "embed_dims, depths, num_heads and window_sizes need the same number (2 to 8) of entries");
-    for (std::size_t stage = 0; stage < stages; ++stage) {
-      check(config.embed_dims[stage] > 0 && config.num_heads[stage] > 0 &&
-                config.window_sizes[stage] > 0 &&
-                config.embed_dims[stage] % config.num_heads[stage] == 0,
-            "embed_dims, num_heads or window_sizes of stage ", stage, " do not fit");
-    }
-    check(config.local_conv_size % 2 == 1, "local_conv_size must be odd");
+namespace detail {
+
+/// The largest width, count or number of heads a config may name. Products of the sizes that meet
+/// in one tensor then fit 64 bits with room to spare.
+inline constexpr Index kMaxDimension = 65536;
+
+/// Norms divide by the root of a variance plus this; nothing smaller is left of it in float32.
+inline constexpr double kMinEpsilon = 1e-30;
+
+template <class... Parts>
+void check_config(bool good, const Parts&... parts) {
+  require(good, ErrorCode::invalid_argument, "config: ", parts...);
+}
+
+/// Throws `invalid_argument` unless `low` <= `value` <= `high`; infinite and no numbers never are.
+template <class T>
+void check_config_range(std::string_view name, T value, T low, T high) {
+  check_config(value >= low && value <= high, name, ": expected ", low, " to ", high, ", got ",
+               value);
+}
+
+inline void validate_mlp(const ModelConfig& config, Index width) {
+  check_config(config.mlp_ratio > 0.0 && config.mlp_ratio <= 64.0 && config.mlp_dim(width) >= 1,
+               "mlp_ratio ", config.mlp_ratio,
+               ": expected above 0 and at most 64, and a hidden layer of at least one, for width ",
+               width);
+}
+
+inline void validate_vit(const ModelConfig& config) {
+  constexpr Index kMaxGrid = 1024;
+  constexpr Index kMaxWindow = 256;  // beyond the grid, a window is padding only
+  check_config(config.image_size % config.patch_size == 0, "image_size ", config.image_size,
+               " is not a multiple of patch_size ", config.patch_size);
+  check_config(config.grid() <= kMaxGrid, "image_size ", config.image_size, " in patches of ",
+               config.patch_size, " makes more than ", kMaxGrid, " a side");
+  check_config(config.encoder_embed_dim % config.encoder_num_heads == 0, "encoder_embed_dim ",
+               config.encoder_embed_dim, " is not a multiple of encoder_num_heads ",
+               config.encoder_num_heads);
+  check_config_range("encoder_depth", config.encoder_depth, Index{1}, Index{1024});
+  check_config_range("window_size", config.window_size, Index{1},
+                     std::max(kMaxWindow, config.grid()));
+  for (Index block : config.global_attn_indexes) {
+    check_config(block >= 0 && block < config.encoder_depth, "global_attn_indexes names block ",
+                 block, " of ", config.encoder_depth);
   }
+  check_config_range("encoder_ln_eps", config.encoder_ln_eps, kMinEpsilon, 1.0);
+  validate_mlp(config, config.encoder_embed_dim);
+}
+
+inline void validate_tiny_vit(const ModelConfig& config) {
+  constexpr Index kMaxWindow = 64;  // tables of its attention grow with the fourth power
+  const std::size_t stages = config.embed_dims.size();
+  check_config(
+      stages >= 2 && stages <= 8 && config.depths.size() == stages &&
+          config.num_heads.size() == stages && config.window_sizes.size() == stages,
+      "embed_dims, depths, num_heads and window_sizes need the same number (2 to 8) of entries");
+  Index side = config.image_size;
+  for (std::size_t stage = 0; stage < stages; ++stage) {
+    check_config_range("embed_dims", config.embed_dims[stage], Index{1}, kMaxDimension);
+    check_config_range("depths", config.depths[stage], Index{1}, Index{64});
+    check_config_range("num_heads", config.num_heads[stage], Index{1}, kMaxDimension);
+    check_config_range("window_sizes", config.window_sizes[stage], Index{1}, kMaxWindow);
+    check_config(config.embed_dims[stage] % config.num_heads[stage] == 0, "embed_dims ",
+                 config.embed_dims[stage], " of stage ", stage,
+                 " is not a multiple of its num_heads ", config.num_heads[stage]);
+    validate_mlp(config, config.embed_dims[stage]);
+    if (stage + 1 == stages) break;
+    const Index stride = config.merging_stride(stage);
+    check_config(side % stride == 0, "image_size ", config.image_size, ": stage ", stage,
+                 " cannot halve a side of ", side);
+    side /= stride;
+  }
+  check_config_range("mbconv_expand_ratio", config.mbconv_expand_ratio, Index{1}, Index{64});
+  check_config(config.local_conv_size % 2 == 1, "local_conv_size must be odd");
+  check_config_range("local_conv_size", config.local_conv_size, Index{1}, Index{63});
+}
+
+inline void validate_decoder(const ModelConfig& config) {
   const Index inner = config.prompt_embed_dim / config.attention_downsample_rate;
-  check(config.prompt_embed_dim % 8 == 0 &&
-            config.prompt_embed_dim % config.decoder_num_heads == 0 &&
-            inner % config.decoder_num_heads == 0 && inner > 0,
-        "prompt_embed_dim ", config.prompt_embed_dim, " does not fit decoder_num_heads ",
-        config.decoder_num_heads, " and attention_downsample_rate ",
-        config.attention_downsample_rate);
-  check(config.mask_in_chans % 4 == 0, "mask_in_chans must be a multiple of 4");
-  check(config.iou_head_depth >= 1 && config.iou_head_depth <= 64, "iou_head_depth out of range");
-  check(config.decoder_depth <= 64, "decoder_depth out of range");
-  check(config.pixel_mean.size() == 3 && config.pixel_std.size() == 3,
-        "pixel_mean and pixel_std need three numbers");
-  for (double deviation : config.pixel_std) check(deviation > 0, "pixel_std must be above zero");
+  check_config(config.prompt_embed_dim % 8 == 0 &&
+                   config.prompt_embed_dim % config.decoder_num_heads == 0 &&
+                   inner % config.decoder_num_heads == 0 && inner > 0,
+               "prompt_embed_dim ", config.prompt_embed_dim, " does not fit decoder_num_heads ",
+               config.decoder_num_heads, " and attention_downsample_rate ",
+               config.attention_downsample_rate);
+  check_config(config.mask_in_chans % 4 == 0, "mask_in_chans must be a multiple of 4");
+  check_config_range("num_multimask_outputs", config.num_multimask_outputs, Index{1}, Index{64});
+  check_config_range("iou_head_depth", config.iou_head_depth, Index{1}, Index{64});
+  check_config_range("decoder_depth", config.decoder_depth, Index{1}, Index{64});
+  check_config_range("decoder_ln_eps", config.decoder_ln_eps, kMinEpsilon, 1.0);
+}
+
+inline void validate_pixels(const ModelConfig& config) {
+  constexpr double kMaxLevel = 1e6;  // far beyond the levels of any image
+  check_config(config.pixel_mean.size() == 3 && config.pixel_std.size() == 3,
+               "pixel_mean and pixel_std need three numbers");
+  for (double mean : config.pixel_mean) {
+    check_config_range("pixel_mean", mean, -kMaxLevel, kMaxLevel);
+  }
+  for (double deviation : config.pixel_std) {
+    check_config_range("pixel_std", deviation, 1.0 / kMaxLevel, kMaxLevel);
+  }
+  check_config_range("mask_threshold", config.mask_threshold, -kMaxLevel, kMaxLevel);
+}
+
+}  // namespace detail
+
+/// Throws `invalid_argument` naming the field if one is out of range or two contradict each other,
+/// so that no later code has to doubt them and no product of sizes overflows.
+inline void validate(const ModelConfig& config) {
+  detail::visit_fields(config, [&](const char* name, const auto& field) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, Index>) {
+      detail::check_config_range(name, field, Index{1}, detail::kMaxDimension);
+    }
+  });
+  detail::check_config_range("image_size", config.image_size, Index{1}, Index{8192});
+  if (config.encoder == EncoderKind::vit) {
+    detail::validate_vit(config);
+  } else {
+    detail::validate_tiny_vit(config);
+  }
+  detail::check_config_range("layernorm2d_eps", config.layernorm2d_eps, detail::kMinEpsilon, 1.0);
+  detail::validate_decoder(config);
+  detail::validate_pixels(config);
 }
 
 }  // namespace promiseg

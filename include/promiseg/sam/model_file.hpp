@@ -68,6 +68,11 @@ class ModelFile {
   ModelProvenance provenance_;
 };
 
+/// "litemedsam (lite_medsam.pth)": how messages name a model.
+inline std::string describe_model(const ModelConfig& config, const ModelProvenance& provenance) {
+  return config.arch + " (" + provenance.source + ")";
+}
+
 /// The metadata value of a model file.
 inline std::string model_metadata(const ModelConfig& config, const ModelProvenance& provenance) {
   Json json;
@@ -115,6 +120,8 @@ class FileWeights : public nn::WeightSource {
     const TensorEntry& entry = at(name);
     return entry.shape.size() == 2 && entry.shape[0] > 0 ? entry.shape[0] : usual;
   }
+
+  bool has(const std::string& name) override { return file_->contains(name); }
 
   const TensorEntry& at(const std::string& name) const {
     require(file_->contains(name), ErrorCode::bad_weights, file_->name(), ": tensor \"", name,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "promiseg/sam/embedding.hpp"
+#include "promiseg/sam/mask_cleaning.hpp"
 #include "promiseg/sam/sam_model.hpp"
 
 namespace promiseg {
@@ -15,6 +16,13 @@ namespace promiseg {
 struct PredictOptions {
   /// Several masks for an ambiguous prompt (a point may mean a part or the whole), not one.
   bool multimask = false;
+  /// The mask token whose mask is the answer where `multimask` is off.
+  Index mask_token = 0;
+  MaskCleaning cleaning = {};
+  /// [mask tokens, C], added to the decoder's mask tokens; empty for the frozen model.
+  TensorView<const float, 2> token_shift = {};
+  /// Points may lie in the padding of the model's frame, as predicted ones do.
+  bool allow_padding = false;
 };
 
 /// The masks of one object, at the size of the original image.
@@ -41,19 +49,26 @@ class Predictor {
   Predictor(B backend, const ModelFile& file)
       : backend_(std::make_unique<B>(std::move(backend))),
         model_(load(*backend_, file)),
-        model_id_(file.provenance().weights_sha256) {}
+        model_id_(file.provenance().weights_sha256),
+        model_name_(describe_model(file.config(), file.provenance())) {}
 
   const ModelConfig& config() const { return model_.config(); }
+  /// The hash of the model's weights, by which embeddings and packs know it.
   const std::string& model_id() const { return model_id_; }
+  /// What messages call the model.
+  const std::string& model_name() const { return model_name_; }
   B& backend() { return *backend_; }
   SamModel<B>& model() { return model_; }
 
-  /// Encodes an image of 8-bit grey or RGB pixels. `observe`, if given, follows the encoder on its
-  /// way. Throws `shape_mismatch` for anything but an image.
-  ImageEmbedding encode(ImageView image, const EncoderObserver& observe = ignore_stages) {
+  /// Encodes an image of 8-bit grey or RGB pixels. `taps` are intermediate features to keep, which
+  /// packs name; `observe` follows the encoder on its way. Throws `shape_mismatch` for anything but
+  /// an image.
+  ImageEmbedding encode(ImageView image, std::span<const Index> taps = {},
+                        const EncoderObserver& observe = ignore_stages) {
     const Image resized = resize_for_model(image, config());
     const Tensor<float, 3> input = normalise_for_model(resized, config());
-    return {model_.encode(input, observe),
+    EncodedImage encoded = model_.encode(input, taps, observe);
+    return {std::move(encoded.embedding), std::move(encoded.taps),
             frame_geometry({image.extent(0), image.extent(1)}, config()), model_id_};
   }
 
@@ -63,14 +78,18 @@ class Predictor {
   std::vector<Prediction> predict(const ImageEmbedding& embedding, const Prompts& prompts,
                                   const PredictOptions& options = {}) {
     require(embedding.model == model_id_, ErrorCode::invalid_argument,
-            "the embedding was made by model ", embedding.model, ", this is ", model_id_);
+            "the embedding was made by the model ", embedding.model, ", the loaded model is ",
+            model_name_, " ", model_id_);
     Prompts scaled;
     for (const Prompt& prompt : prompts) {
       require(!prompt.points.empty() || prompt.box.has_value() || !prompt.mask_logits.empty(),
               ErrorCode::invalid_argument, "a prompt needs at least one point, a box or a mask");
-      require_inside(prompt, embedding.geometry.original);
+      if (!options.allow_padding) require_inside(prompt, embedding.geometry.original);
       scaled.push_back(to_frame(prompt, embedding.geometry));
     }
+    require(options.mask_token >= 0 && options.mask_token < config().mask_tokens(),
+            ErrorCode::invalid_argument, "mask_token ", options.mask_token,
+            ": the model has tokens 0 to ", config().mask_tokens() - 1);
     std::vector<Prediction> predictions;
     for (std::size_t begin = 0; begin < scaled.size();) {
       const std::size_t end = batch_end(scaled, begin);
@@ -108,7 +127,9 @@ class Predictor {
 
   Prediction finish(const DecodedMasks& decoded, Index item, const FrameGeometry& geometry,
                     const PredictOptions& options) const {
-    const Index first = options.multimask ? 1 : 0;
+    const Index first = options.multimask ? 1 : options.mask_token;
+    const double threshold =
+        config().mask_threshold + double{logit_threshold(options.cleaning.threshold)};
     const Index count = options.multimask ? config().num_multimask_outputs : 1;
     Prediction prediction;
     prediction.low_res_logits =
@@ -116,7 +137,7 @@ class Predictor {
     for (Index i = 0; i < count; ++i) {
       const Tensor<float, 2> logits =
           to_original(std::as_const(prediction.low_res_logits).view().select(0, i), geometry);
-      prediction.masks.push_back(threshold_mask(logits, config().mask_threshold));
+      prediction.masks.push_back(clean(threshold_mask(logits, threshold), options.cleaning));
       prediction.scores.push_back(decoded.iou.view()(item, first + i));
     }
     return prediction;
@@ -125,6 +146,7 @@ class Predictor {
   std::unique_ptr<B> backend_;  // at a fixed address: the model refers to it
   SamModel<B> model_;
   std::string model_id_;
+  std::string model_name_;
 };
 
 }  // namespace promiseg

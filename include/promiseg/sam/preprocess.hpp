@@ -71,25 +71,35 @@ inline Tensor<float, 3> normalise_for_model(ImageView resized, const ModelConfig
   return input;
 }
 
-/// A prompt from the original image's pixels to the frame's. Points and boxes scale by new / old
-/// per axis; a mask prompt is in the frame already.
-inline Prompt to_frame(const Prompt& prompt, const FrameGeometry& geometry) {
-  const auto scale = [&](float x, float y) {
-    return scale_point({double{x}, double{y}}, geometry.original, geometry.resized);
+namespace detail {
+
+/// A prompt with every coordinate scaled from one size to another, each axis by its own factor.
+inline Prompt scale_prompt(const Prompt& prompt, ImageSize from, ImageSize to) {
+  const auto scale = [&](float& x, float& y) {
+    const ImagePoint at = scale_point({double{x}, double{y}}, from, to);
+    x = static_cast<float>(at.x);
+    y = static_cast<float>(at.y);
   };
   Prompt scaled = prompt;
-  for (PointPrompt& point : scaled.points) {
-    const ImagePoint at = scale(point.x, point.y);
-    point.x = static_cast<float>(at.x);
-    point.y = static_cast<float>(at.y);
-  }
+  for (PointPrompt& point : scaled.points) scale(point.x, point.y);
   if (scaled.box.has_value()) {
-    const ImagePoint first = scale(prompt.box->x0, prompt.box->y0);
-    const ImagePoint second = scale(prompt.box->x1, prompt.box->y1);
-    scaled.box = BoxPrompt{static_cast<float>(first.x), static_cast<float>(first.y),
-                           static_cast<float>(second.x), static_cast<float>(second.y)};
+    scale(scaled.box->x0, scaled.box->y0);
+    scale(scaled.box->x1, scaled.box->y1);
   }
   return scaled;
+}
+
+}  // namespace detail
+
+/// A prompt from the original image's pixels to the frame's. A mask prompt is in the frame already.
+inline Prompt to_frame(const Prompt& prompt, const FrameGeometry& geometry) {
+  return detail::scale_prompt(prompt, geometry.original, geometry.resized);
+}
+
+/// A prompt from the frame's pixels to the original image's; what lies in the padding comes to lie
+/// outside the image.
+inline Prompt from_frame(const Prompt& prompt, const FrameGeometry& geometry) {
+  return detail::scale_prompt(prompt, geometry.resized, geometry.original);
 }
 
 /// Throws `invalid_argument`, saying what lies where, unless every point lies in the image and the

@@ -2,6 +2,7 @@
 // Follows segment_anything/modeling/prompt_encoder.py.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <numbers>
@@ -83,9 +84,8 @@ class PromptEncoder {
   /// Tokens that `encode_sparse` makes for a prompt: its points, one padding point if there are
   /// points but no box, two corners of a box.
   static Index token_count(const Prompt& prompt) {
-    const auto points = static_cast<Index>(prompt.points.size());
-    if (prompt.box.has_value()) return points + 2;
-    return points > 0 ? points + 1 : 0;
+    return static_cast<Index>(prompt.points.size()) + (prompt.box.has_value() ? 2 : 0) +
+           (needs_padding(prompt) ? 1 : 0);
   }
 
   /// Writes the tokens of one prompt, in the model's frame, to `tokens` [token_count, C] on the
@@ -96,9 +96,8 @@ class PromptEncoder {
     if (prompt.box.has_value()) {
       encode_corner(prompt.box->x0, prompt.box->y0, 2, tokens.select(0, row++));
       encode_corner(prompt.box->x1, prompt.box->y1, 3, tokens.select(0, row++));
-    } else if (!prompt.points.empty()) {
-      encode_point({0, 0, kIgnored}, tokens.select(0, row++));
     }
+    if (needs_padding(prompt)) encode_point({0, 0, kIgnored}, tokens.select(0, row++));
   }
 
   /// [1, 1, 1, C] on the backend: what is added to the embedding where there is no mask prompt.
@@ -124,6 +123,12 @@ class PromptEncoder {
 
  private:
   static constexpr int kIgnored = -1;
+
+  /// Points without a box get a padding point; corners given as points count as a box.
+  static bool needs_padding(const Prompt& prompt) {
+    return !prompt.points.empty() && !prompt.box.has_value() &&
+           std::none_of(prompt.points.begin(), prompt.points.end(), is_box_corner);
+  }
 
   static TensorView<float, 2> pixels(TensorView<float, 4> image) {
     return image.reshaped(Extents<2>{image.size() / image.extent(3), image.extent(3)});
@@ -153,8 +158,10 @@ class PromptEncoder {
       for (Index c = 0; c < width_; ++c) out(c) = not_a_point_.view()(0, c);
       return;
     }
-    require(point.label == 0 || point.label == 1, ErrorCode::invalid_argument,
-            "point label: expected 1 (object), 0 (background) or -1 (ignored), got ", point.label);
+    require(point.label >= 0 && point.label <= 3, ErrorCode::invalid_argument,
+            "point label: expected 1 (object), 0 (background), 2 or 3 (first and second corner of "
+            "a box) or -1 (ignored), got ",
+            point.label);
     encode_corner(point.x, point.y, static_cast<std::size_t>(point.label), out);
   }
 

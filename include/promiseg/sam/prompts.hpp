@@ -8,7 +8,8 @@
 
 namespace promiseg {
 
-/// A position with a meaning: label 1 lies on the object, 0 on the background, -1 is ignored.
+/// A position with a meaning: label 1 lies on the object, 0 on the background, 2 and 3 are the
+/// first and second corner of a box around it, -1 is ignored.
 struct PointPrompt {
   float x = 0;
   float y = 0;
@@ -16,6 +17,8 @@ struct PointPrompt {
 
   friend bool operator==(const PointPrompt&, const PointPrompt&) = default;
 };
+
+inline bool is_box_corner(const PointPrompt& point) { return point.label == 2 || point.label == 3; }
 
 /// A rectangle around the object, corners included.
 struct BoxPrompt {

@@ -2,6 +2,9 @@
 // host tensors in and out; `Predictor` adds images and pixels.
 #pragma once
 
+#include <algorithm>
+#include <map>
+#include <optional>
 #include <span>
 #include <utility>
 #include <variant>
@@ -14,6 +17,12 @@ namespace promiseg {
 struct EncodedPrompts {
   Tensor<float, 3> sparse;  ///< [B, tokens, C]
   Tensor<float, 4> dense;   ///< [B, grid, grid, C]
+};
+
+/// What the encoder makes of an image.
+struct EncodedImage {
+  Tensor<float, 3> embedding;              ///< [grid, grid, C]
+  std::map<Index, Tensor<float, 3>> taps;  ///< [h, w, C] by number
 };
 
 /// What the decoder predicts, for all mask tokens: 0 is the single mask, the others are the
@@ -47,21 +56,31 @@ class SamModel {
   const PromptEncoder<B>& prompt_encoder() const { return prompt_encoder_; }
   B& backend() { return workspace_.backend(); }
 
-  /// input [S, S, 3], normalised and padded; the embedding [grid, grid, C]. Throws
-  /// `shape_mismatch`.
-  Tensor<float, 3> encode(TensorView<const float, 3> input, const EncoderObserver& observe) {
+  /// input [S, S, 3], normalised and padded. `taps` are the intermediate features to keep as well:
+  /// ViT blocks counted from 1, TinyViT stages from 0. Throws `shape_mismatch`.
+  EncodedImage encode(TensorView<const float, 3> input, std::span<const Index> taps,
+                      const EncoderObserver& observe) {
     const Index size = config_.image_size;
     require_shape(input, Extents<3>{size, size, 3}, "encoder input");
     const auto frame = workspace_.frame();
     const auto image = upload(input);
     const auto embedding =
         workspace_.tensor(Extents<3>{config_.grid(), config_.grid(), config_.prompt_embed_dim});
+    EncodedImage encoded;
+    const EncoderObserver keep_taps = [&](const EncoderStage& stage) {
+      const std::optional<Index> tap = stage.tap();
+      if (tap.has_value() && std::find(taps.begin(), taps.end(), *tap) != taps.end()) {
+        encoded.taps[*tap] = download(stage.features);
+      }
+      observe(stage);
+    };
     std::visit(
         [&](const auto& encoder) {
-          encoder(workspace_, image.with_unit_axis(0), embedding, observe);
+          encoder(workspace_, image.with_unit_axis(0), embedding, keep_taps);
         },
         image_encoder_);
-    return download(embedding);
+    encoded.embedding = download<3>(embedding);
+    return encoded;
   }
 
   /// Encodes prompts of one structure. Throws `invalid_argument` or `shape_mismatch`.
@@ -73,12 +92,14 @@ class SamModel {
     if (!has_masks) {
       backend().copy(prompt_encoder_.no_mask().broadcast_to(keys.extents()), keys);
     }
-    return {encode_sparse(prompts), download(keys)};
+    return {encode_sparse(prompts), download<4>(keys)};
   }
 
-  /// Decodes prompts of one structure in one batch. embedding [grid, grid, C]. Throws
-  /// `invalid_argument` or `shape_mismatch`.
-  DecodedMasks decode(TensorView<const float, 3> embedding, std::span<const Prompt> prompts) {
+  /// Decodes prompts of one structure in one batch. embedding [grid, grid, C]; `token_shift`
+  /// [mask tokens, C], if given, is added to the mask tokens. Throws `invalid_argument` or
+  /// `shape_mismatch`.
+  DecodedMasks decode(TensorView<const float, 3> embedding, std::span<const Prompt> prompts,
+                      TensorView<const float, 2> token_shift = {}) {
     const Index grid = config_.grid();
     require_shape(embedding, Extents<3>{grid, grid, config_.prompt_embed_dim}, "embedding");
     const auto frame = workspace_.frame();
@@ -92,12 +113,12 @@ class SamModel {
       backend().add(broadcast, prompt_encoder_.no_mask().broadcast_to(keys.extents()), keys);
     }
     const Index masks = config_.mask_tokens();
-    const Tensor<float, 3> host_tokens = decoder_tokens(prompts);
+    const Tensor<float, 3> host_tokens = decoder_tokens(prompts, token_shift);
     const auto tokens = upload(host_tokens.view());
     const auto logits = workspace_.tensor(Extents<4>{batch, masks, 4 * grid, 4 * grid});
     const auto iou = workspace_.tensor(Extents<2>{batch, masks});
     mask_decoder_(workspace_, keys, prompt_encoder_.dense_pe(), tokens, logits, iou);
-    return {download(logits), download(iou)};
+    return {download<4>(logits), download<2>(iou)};
   }
 
  private:
@@ -129,7 +150,7 @@ class SamModel {
   }
 
   template <std::size_t Rank>
-  Tensor<float, Rank> download(TensorView<float, Rank> stored) {
+  Tensor<float, Rank> download(TensorView<const float, Rank> stored) {
     Tensor<float, Rank> host(stored.extents());
     const Extents<1> flat{stored.size()};
     backend().download(stored.reshaped(flat), host.view().reshaped(flat));
@@ -148,14 +169,15 @@ class SamModel {
   }
 
   /// The decoder's own tokens, then the prompt's, for every prompt.
-  Tensor<float, 3> decoder_tokens(std::span<const Prompt> prompts) const {
+  Tensor<float, 3> decoder_tokens(std::span<const Prompt> prompts,
+                                  TensorView<const float, 2> token_shift) const {
     const Index own = mask_decoder_.output_tokens();
     const Tensor<float, 3> sparse = encode_sparse(prompts);
     const Index count = sparse.extent(1);
     Tensor<float, 3> tokens({sparse.extent(0), own + count, config_.prompt_embed_dim});
     for (Index i = 0; i < tokens.extent(0); ++i) {
       const auto item = tokens.view().select(0, i);
-      mask_decoder_.write_output_tokens(item.slice(0, 0, own));
+      mask_decoder_.write_output_tokens(token_shift, item.slice(0, 0, own));
       for (Index row = 0; row < count; ++row) {
         const auto from = sparse.view().select(0, i).select(0, row);
         for (Index c = 0; c < from.extent(0); ++c) item(own + row, c) = from(c);

@@ -39,22 +39,26 @@ struct TensorSpec {
   std::vector<Index> shape;
 };
 
+/// A source that gives nothing and remembers what it was asked for.
+class SpecRecorder : public nn::WeightSource {
+ public:
+  std::vector<TensorSpec> take() { return std::move(specs_); }
+
+ private:
+  const float* find(const std::string& name, std::span<const Index> shape) override {
+    specs_.push_back({name, {shape.begin(), shape.end()}});
+    return nullptr;
+  }
+
+  std::vector<TensorSpec> specs_;
+};
+
 /// Every tensor that a model of this config has, in the order of the original state dicts'
 /// modules. Found by asking for all of them.
 inline std::vector<TensorSpec> sam_tensor_specs(const ModelConfig& config) {
-  class Recorder : public nn::WeightSource {
-   public:
-    std::vector<TensorSpec> specs;
-
-   private:
-    const float* find(const std::string& name, std::span<const Index> shape) override {
-      specs.push_back({name, {shape.begin(), shape.end()}});
-      return nullptr;
-    }
-  };
-  Recorder recorder;
+  SpecRecorder recorder;
   sam_weights(recorder, config);
-  return std::move(recorder.specs);
+  return recorder.take();
 }
 
 }  // namespace promiseg

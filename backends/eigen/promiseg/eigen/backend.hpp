@@ -5,6 +5,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -148,6 +149,7 @@ class EigenBackend {
     require_contiguous(in, "depthwise_conv2d: input");
     require_contiguous(weights, "depthwise_conv2d: weights");
     require_contiguous(out, "depthwise_conv2d: output");
+    require_unit_columns(epilogue.bias, "depthwise_conv2d: bias");
     if (epilogue.residual.data() != nullptr) {
       require_contiguous(epilogue.residual, "depthwise_conv2d: residual");
     }
@@ -185,6 +187,8 @@ class EigenBackend {
     require_layer_norm(in, gamma, beta, out);
     require_unit_columns(in, "layer_norm: input");
     require_unit_columns(out, "layer_norm: output");
+    require_unit_columns(gamma, "layer_norm: gamma");
+    require_unit_columns(beta, "layer_norm: beta");
     constexpr Index kRows = 64;
     for_row_blocks(in.extent(0), kRows, [&](Index begin, Index count) {
       eigen::NormRows task;
@@ -199,6 +203,40 @@ class EigenBackend {
       task.epsilon = epsilon;
       task.activation = activation;
       kernels_->norm_rows(task);
+    });
+  }
+
+  void max_pool2d(TensorView<const float, 4> in, ConvGeometry geometry, TensorView<float, 4> out) {
+    require_max_pool2d(in, geometry, out);
+    for_lines(out, [&](Index n, Index y, Index x) {
+      Line target = line(out, n, y, x);
+      target.setConstant(-std::numeric_limits<float>::infinity());
+      const Index top = y * geometry.stride - geometry.padding;
+      const Index left = x * geometry.stride - geometry.padding;
+      for (Index iy = std::max<Index>(top, 0); iy < std::min(top + geometry.kernel, in.extent(1));
+           ++iy) {
+        for (Index ix = std::max<Index>(left, 0);
+             ix < std::min(left + geometry.kernel, in.extent(2)); ++ix) {
+          target = target.max(line(in, n, iy, ix));
+        }
+      }
+    });
+  }
+
+  void mean_pixels(TensorView<const float, 4> in, TensorView<float, 2> out) {
+    require_mean_pixels(in, out);
+    pool_->parallel_for(in.extent(0), [&](Index n, int thread) {
+      // Rows are summed on their own first: long sums of floats lose digits.
+      float* sums = scratch_[static_cast<std::size_t>(thread)].take(in.extent(3));
+      Line row(sums, in.extent(3), Stride(1));
+      Line total(&out(n, 0), out.extent(1), Stride(out.stride(1)));
+      total.setZero();
+      for (Index y = 0; y < in.extent(1); ++y) {
+        row.setZero();
+        for (Index x = 0; x < in.extent(2); ++x) row += line(in, n, y, x);
+        total += row;
+      }
+      total /= static_cast<float>(in.extent(1) * in.extent(2));
     });
   }
 
@@ -238,6 +276,7 @@ class EigenBackend {
                       TensorView<const float, 4> v, const GridAttention& attention,
                       TensorView<float, 4> out) {
     require_grid_attention(q, k, v, attention, out);
+    require_unit_columns(attention.bias, "grid_attention: bias");
     eigen::grid_attention(*kernels_, *pool_, scratch_.data(), {q, k, v, out, &attention});
   }
 
@@ -259,10 +298,11 @@ class EigenBackend {
     Line(to.data(), to.extent(0), Stride(to.stride(0))) = source;
   }
 
+  /// An empty view passes.
   template <class T, std::size_t Rank>
   static void require_unit_columns(const TensorView<T, Rank>& view, std::string_view what) {
-    require(view.stride(Rank - 1) == 1 || view.extent(Rank - 1) == 1, ErrorCode::shape_mismatch,
-            what, ": its last axis must be contiguous");
+    require(view.data() == nullptr || view.stride(Rank - 1) == 1 || view.extent(Rank - 1) == 1,
+            ErrorCode::shape_mismatch, what, ": its last axis must be contiguous");
   }
 
   template <class T, std::size_t Rank>
@@ -277,9 +317,8 @@ class EigenBackend {
   }
 
   static eigen::GemmOutput gemm_output(const Epilogue<2>& epilogue, TensorView<float, 2> out) {
-    if (epilogue.residual.data() != nullptr) {
-      require_unit_columns(epilogue.residual, "gemm: residual");
-    }
+    require_unit_columns(epilogue.bias, "gemm: bias");
+    require_unit_columns(epilogue.residual, "gemm: residual");
     return {
         out.data(),           out.stride(0),  epilogue.residual.data(), epilogue.residual.stride(0),
         epilogue.bias.data(), epilogue.scale, epilogue.activation};

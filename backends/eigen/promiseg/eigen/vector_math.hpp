@@ -24,7 +24,7 @@ namespace promiseg::eigen::simd {
 template <int Lanes>
 struct Vector {
   using Float __attribute__((vector_size(Lanes * sizeof(float)))) = float;
-  using Int __attribute__((vector_size(Lanes * sizeof(float)))) = std::int32_t;
+  using Bits __attribute__((vector_size(Lanes * sizeof(float)))) = std::uint32_t;
 };
 
 template <int Lanes>
@@ -55,9 +55,10 @@ PROMISEG_INLINE void store_part(const Floats<Lanes>& x, Index count, float* to) 
   for (Index i = 0; i < count; ++i) to[i] = padded[i];
 }
 
+/// x becomes the larger of the two; where x is not a number it stays so.
 template <int Lanes>
 PROMISEG_INLINE void maximum(const Floats<Lanes>& other, Floats<Lanes>& x) {
-  x = x > other ? x : other;
+  x = other > x ? other : x;
 }
 
 template <int Lanes>
@@ -94,9 +95,9 @@ PROMISEG_INLINE void exp_of_negative(Floats<Lanes>& x) {
   p = p * r + 0.5F;
   p = p * r + 1.0F;
   p = p * r + 1.0F;
-  typename Vector<Lanes>::Int bits;
+  typename Vector<Lanes>::Bits bits;
   std::memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits << 23) + (127 << 23);  // n sits in the low bits of `shifted`
+  bits = (bits << 23) + (127U << 23);  // n sits in the low bits of `shifted`; it may wrap
   Floats<Lanes> power;
   std::memcpy(&power, &bits, sizeof power);
   x = p * power;

@@ -1,0 +1,10 @@
+// Benchmarks of whole models and their stages.
+#pragma once
+
+namespace promiseg::bench {
+
+/// Registers `model/...` and `stage/...` with Google Benchmark, each on its own backend of this
+/// many threads.
+void register_model_benchmarks(int threads);
+
+}  // namespace promiseg::bench
