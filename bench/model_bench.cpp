@@ -3,9 +3,14 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "measure.hpp"
+#include "promiseg/adapt/pack.hpp"
 #include "promiseg/eigen/backend.hpp"
 #include "promiseg/sam/sam_model.hpp"
 #include "synth.hpp"
@@ -14,6 +19,13 @@ namespace promiseg::bench {
 namespace {
 
 constexpr std::uint64_t kSeed = 111;
+
+Tensor<float, 3> synthetic_features(const Extents<3>& extents, std::uint64_t seed) {
+  const std::vector<float> values = tools::synth_tensor("features", extents, seed);
+  Tensor<float, 3> features(extents);
+  std::copy(values.begin(), values.end(), features.data());
+  return features;
+}
 
 /// A backend and a model with synthetic weights on it; time does not depend on the weights.
 struct BenchModel {
@@ -30,14 +42,16 @@ struct BenchModel {
   Tensor<float, 3> input;
 };
 
-void ignore(const EncoderStage& /*stage*/) {}
+/// Work of `macs` multiply-adds; what it moves depends on the caches.
+conformance::Work work_of(double macs) { return {2 * macs, 0}; }
 
 void encode(benchmark::State& state, const std::string& arch, int threads, double macs) {
   BenchModel bench(arch, threads);
-  bench.model->encode(bench.input, ignore);  // the first call allocates
-  for (auto _ : state) benchmark::DoNotOptimize(bench.model->encode(bench.input, ignore));
-  state.counters["FLOP/s"] =
-      benchmark::Counter(2 * macs, benchmark::Counter::kIsIterationInvariantRate);
+  const auto run = [&] {
+    benchmark::DoNotOptimize(bench.model->encode(bench.input, {}, [](const EncoderStage&) {}));
+  };
+  run();  // the first call allocates
+  measure(state, work_of(macs), run);
 }
 
 /// Sixteen points on an embedding that is new in every iteration, so nothing can be kept.
@@ -52,19 +66,35 @@ void decode(benchmark::State& state, int threads, Index prompts) {
     batch[static_cast<std::size_t>(i / kPoints)].points.push_back(
         {at, 1023.0F - at, i % kPoints < kPoints / 2 ? 1 : 0});
   }
+  const Extents<3> extents{config.grid(), config.grid(), config.prompt_embed_dim};
   std::vector<Tensor<float, 3>> embeddings;
   for (std::uint64_t seed = 0; seed < 4; ++seed) {
-    const Extents<3> extents{config.grid(), config.grid(), config.prompt_embed_dim};
-    const std::vector<float> values = tools::synth_tensor("embedding", extents, seed);
-    std::copy(values.begin(), values.end(), embeddings.emplace_back(extents).data());
+    embeddings.push_back(synthetic_features(extents, seed));
   }
-  bench.model->decode(embeddings[0].view(), batch);
   std::size_t turn = 0;
-  for (auto _ : state) {
+  const auto run = [&] {
     benchmark::DoNotOptimize(bench.model->decode(embeddings[++turn % 4].view(), batch));
+  };
+  run();
+  measure(state, work_of(kMacs * static_cast<double>(prompts)), run);
+}
+
+/// The paper's APM on ViT-B: three taps of 768 channels, a ResNet-34, sixteen points.
+void predict_points(benchmark::State& state, int threads) {
+  constexpr double kMacs = 28e9;
+  EigenBackend backend({.threads = threads});
+  const ModelConfig model = published_config("vit_b");
+  const PackConfig config = tools::published_pack_config("promise_resnet34", model);
+  tools::SynthWeights weights(kSeed);
+  Adapter<EigenBackend> adapter(backend, config, model, pack_weights(weights, config, model));
+  std::map<Index, Tensor<float, 3>> taps;
+  for (Index tap : config.tap_blocks) {
+    taps[tap] = synthetic_features({model.grid(), model.grid(), tap_channels(model, tap)},
+                                   static_cast<std::uint64_t>(tap));
   }
-  state.counters["FLOP/s"] = benchmark::Counter(2 * kMacs * static_cast<double>(prompts),
-                                                benchmark::Counter::kIsIterationInvariantRate);
+  const auto run = [&] { benchmark::DoNotOptimize(adapter.predict_points(taps)); };
+  run();
+  measure(state, work_of(kMacs), run);
 }
 
 /// One block of the ViT-B encoder: windowed, or over the whole grid.
@@ -80,30 +110,28 @@ void vit_block(benchmark::State& state, int threads, bool global) {
                                      global ? 0 : config.window_size, config.grid());
   nn::Workspace<EigenBackend> workspace(backend);
   const Extents<3> extents{config.grid(), config.grid(), config.encoder_embed_dim};
-  const std::vector<float> values = tools::synth_tensor("tokens", extents, kSeed);
+  const Tensor<float, 3> input = synthetic_features(extents, kSeed);
   Tensor<float, 3> tokens(extents);
-  for (auto _ : state) {
-    state.PauseTiming();
-    std::copy(values.begin(), values.end(), tokens.data());
-    state.ResumeTiming();
+  const auto run = [&] {
+    std::copy(input.elements().begin(), input.elements().end(), tokens.data());
     block(workspace, tokens.view());
-  }
+  };
+  run();
+  measure(state, work_of(0), run);
 }
 
 }  // namespace
 
 void register_model_benchmarks(int threads) {
   const auto add = [](const std::string& name, auto body) {
-    benchmark::RegisterBenchmark(name.c_str(), body)
-        ->Unit(benchmark::kMillisecond)
-        ->UseRealTime()
-        ->MeasureProcessCPUTime();
+    benchmark::RegisterBenchmark(name.c_str(), body)->Unit(benchmark::kMillisecond);
   };
   add("model/vit_b_encoder/fp32",
       [=](benchmark::State& state) { encode(state, "vit_b", threads, 469e9); });
   add("model/litemedsam_encoder/fp32",
       [=](benchmark::State& state) { encode(state, "litemedsam", threads, 36e9); });
   add("model/decoder/fp32", [=](benchmark::State& state) { decode(state, threads, 1); });
+  add("model/apm_resnet34/fp32", [=](benchmark::State& state) { predict_points(state, threads); });
   add("stage/decoder/batch_8", [=](benchmark::State& state) { decode(state, threads, 8); });
   add("stage/vit_b/block_windowed",
       [=](benchmark::State& state) { vit_block(state, threads, false); });

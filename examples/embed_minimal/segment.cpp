@@ -30,12 +30,11 @@ promiseg::Image read_pnm(const char* path) {
 
 int main(int argc, char** argv) try {
   promiseg::BoxPrompt box;
-  if (argc != 5 ||
-      std::sscanf(argv[3], "%f,%f,%f,%f", &box.x0, &box.y0, &box.x1, &box.y1) != 4) {
+  if (argc != 5 || std::sscanf(argv[3], "%f,%f,%f,%f", &box.x0, &box.y0, &box.x1, &box.y1) != 4) {
     std::cerr << "usage: segment MODEL IMAGE.pgm|ppm X0,Y0,X1,Y1 MASK.pgm\n";
     return 2;
   }
-  promiseg::Predictor predictor(promiseg::EigenBackend(), promiseg::ModelFile(argv[1]));
+  promiseg::Predictor predictor(promiseg::EigenBackend{}, promiseg::ModelFile(argv[1]));
   const promiseg::ImageEmbedding embedding = predictor.encode(read_pnm(argv[2]));
   promiseg::Prompts prompts(1);
   prompts[0].box = box;

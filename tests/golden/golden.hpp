@@ -31,6 +31,8 @@ inline constexpr Tolerance kTinyVitStage{1e-5, 2e-5};       ///< LiteMedSAM's en
 inline constexpr Tolerance kPromptEncoding{1e-6, 1e-5};     ///< sparse and dense prompts, dense PE
 inline constexpr Tolerance kMaskLogits{5e-5, 1e-4};         ///< low-res logits, and enlarged ones
 inline constexpr double kIouAbsolute = 3e-5;                ///< predicted IoU
+inline constexpr Tolerance kTokenShift{5e-6, 1e-5};         ///< IPS
+inline constexpr double kPointsAbsolute = 2e-3;             ///< APM's points, pixels of 1024
 inline constexpr double kFlippedPixels = 1e-4;              ///< part of a mask's pixels
 
 /// How far a result lies from its reference.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "promiseg/adapt/pack_file.hpp"
 #include "promiseg/io/safetensors.hpp"
 #include "promiseg/sam/sam_weights.hpp"
 #include "synth.hpp"
@@ -60,6 +61,30 @@ inline promiseg::ModelConfig small_tiny_vit_config() {
   return config;
 }
 
+/// The model of checkpoints/promise_ips.pth, seed 7.
+inline promiseg::ModelConfig promise_ips_config() {
+  promiseg::ModelConfig config = promiseg::published_config("vit_b");
+  config.arch = "vit";
+  config.image_size = 64;
+  config.encoder_embed_dim = 16;
+  config.encoder_depth = 2;
+  config.encoder_num_heads = 2;
+  config.global_attn_indexes = {1};
+  config.window_size = 3;
+  config.prompt_embed_dim = 32;
+  config.decoder_mlp_dim = 64;
+  config.iou_head_hidden_dim = 32;
+  return config;
+}
+
+/// Its pack.
+inline promiseg::PackConfig small_ips_config() {
+  promiseg::PackConfig config;
+  config.ips = true;
+  config.ips_hidden_dim = 8;
+  return config;
+}
+
 /// Named tensors that a test may change before they are written to a file.
 class EditableWeights {
  public:
@@ -83,6 +108,14 @@ class EditableWeights {
     metadata = input.metadata;
     for (const auto& [name, entry] : input.tensors) {
       tensors[name] = {entry.dtype, entry.shape, {entry.bytes.begin(), entry.bytes.end()}};
+    }
+  }
+
+  /// Adds the synthetic weights of a pack.
+  void add_pack(const promiseg::PackConfig& config, const promiseg::ModelConfig& model) {
+    for (const promiseg::TensorSpec& spec : promiseg::pack_tensor_specs(config, model)) {
+      set<float>(spec.name, promiseg::DType::f32, spec.shape,
+                 promiseg::tools::synth_tensor(spec.name, spec.shape, 5));
     }
   }
 

@@ -169,9 +169,9 @@ inline void validate(const PackConfig& config) {
   }
   if (config.apm == ApmKind::none) return;
   detail::validate_points(config);
-  check_pack(!config.tap_blocks.empty() &&
-                 config.tap_blocks.size() <= static_cast<std::size_t>(kMaxParts),
-             "tap_blocks: expected 1 to ", kMaxParts, " taps, got ", config.tap_blocks.size());
+  check_pack(
+      !config.tap_blocks.empty() && config.tap_blocks.size() <= static_cast<std::size_t>(kMaxParts),
+      "tap_blocks: expected 1 to ", kMaxParts, " taps, got ", config.tap_blocks.size());
   for (Index tap : config.tap_blocks) check_pack_range("tap_blocks", tap, 0, 1024);
   if (config.apm == ApmKind::resnet) {
     check_pack(config.resnet_blocks.size() == 4, "resnet_blocks needs four numbers");
@@ -179,8 +179,8 @@ inline void validate(const PackConfig& config) {
       check_pack_range("resnet_blocks", blocks, 1, kMaxParts);
     }
   } else {
-    check_pack(config.tap_blocks.size() == 3,
-               "APM by cross attention needs three tap_blocks, got ", config.tap_blocks.size());
+    check_pack(config.tap_blocks.size() == 3, "APM by cross attention needs three tap_blocks, got ",
+               config.tap_blocks.size());
     check_pack_range("cross_num_heads", config.cross_num_heads, 1, detail::kMaxDimension);
     check_pack_range("cross_num_layers", config.cross_num_layers, 1, kMaxParts);
   }

@@ -57,8 +57,10 @@ struct GridAttention {
 
 /// The contract of a backend `B`. All tensors are float32, channels last, in the backend's memory
 /// space; images are `[batch, height, width, channels]`. Sources come first, the destination last.
-/// Primitives check the shapes they are given (`shape_mismatch`) and do not allocate after the
-/// first call with a shape. Unless said otherwise, a destination must not overlap a source.
+/// Primitives check the shapes they are given (`shape_mismatch`). Unless said otherwise, a
+/// destination must not overlap a source. `add`, `copy` and `batched_gemm` take views of any
+/// strides; elsewhere the last axis must have stride one, and images be contiguous but for the
+/// input of `conv2d`; a backend may take more, and refuses what it cannot take.
 template <class B>
 concept Backend = requires(B& backend, const B& constant, std::size_t size,
                            TensorView<const float, 1> vector, TensorView<float, 1> vector_out,
@@ -68,7 +70,7 @@ concept Backend = requires(B& backend, const B& constant, std::size_t size,
                            const Epilogue<2>& epilogue2, const Epilogue<4>& epilogue4,
                            ConvGeometry geometry, float number, Activation activation) {
   // A weight matrix [outputs, inputs] in whatever order the backend's kernels like best. Frozen
-  // weights are packed once, when a model is loaded.
+  // weights are packed once, from host memory, when a model is loaded.
   typename B::PackedMatrix;
   requires std::movable<typename B::PackedMatrix>;
   { backend.pack(matrix) } -> std::same_as<typename B::PackedMatrix>;
@@ -115,6 +117,12 @@ concept HasGridAttention = Backend<B> &&
 
 namespace detail {
 
+inline void require_geometry(ConvGeometry geometry, std::string_view what) {
+  require(geometry.kernel > 0 && geometry.stride > 0 && geometry.padding >= 0,
+          ErrorCode::invalid_argument, what, ": kernel ", geometry.kernel, ", stride ",
+          geometry.stride, ", padding ", geometry.padding, " make no convolution");
+}
+
 template <std::size_t Rank>
 void require_epilogue(const Epilogue<Rank>& epilogue, const Extents<Rank>& out,
                       std::string_view what) {
@@ -144,6 +152,7 @@ inline void require_batched_gemm(TensorView<const float, 3> a, TensorView<const 
 inline void require_conv2d(TensorView<const float, 4> in, Index outputs, Index inputs,
                            ConvGeometry geometry, const Epilogue<4>& epilogue,
                            TensorView<float, 4> out) {
+  detail::require_geometry(geometry, "conv2d");
   require(inputs == geometry.kernel * geometry.kernel * in.extent(3), ErrorCode::shape_mismatch,
           "conv2d: weights for ", inputs, " inputs, but kernel ", geometry.kernel,
           " squared times ", in.extent(3), " channels was given");
@@ -157,6 +166,7 @@ inline void require_conv2d(TensorView<const float, 4> in, Index outputs, Index i
 inline void require_depthwise_conv2d(TensorView<const float, 4> in,
                                      TensorView<const float, 3> weights, ConvGeometry geometry,
                                      const Epilogue<4>& epilogue, TensorView<float, 4> out) {
+  detail::require_geometry(geometry, "depthwise_conv2d");
   require_shape(weights, Extents<3>{geometry.kernel, geometry.kernel, in.extent(3)},
                 "depthwise_conv2d: weights");
   require_shape(out,
@@ -183,6 +193,7 @@ inline void require_conv_transpose2d(TensorView<const float, 4> in, Index rows, 
 
 inline void require_max_pool2d(TensorView<const float, 4> in, ConvGeometry geometry,
                                TensorView<float, 4> out) {
+  detail::require_geometry(geometry, "max_pool2d");
   require_shape(out,
                 Extents<4>{in.extent(0), geometry.output(in.extent(1)),
                            geometry.output(in.extent(2)), in.extent(3)},

@@ -166,7 +166,8 @@ inline TorchCheckpoint parse_plain_checkpoint(std::span<const std::byte> bytes,
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()),
                               std::min<std::size_t>(bytes.size(), 1));
   if (head == "\x80") {
-    auto checkpoint = detail::labelled(label, [&] { return parse_legacy_checkpoint(bytes); });
+    auto checkpoint =
+        detail::labelled(label, [&] { return detail::parse_legacy_checkpoint(bytes); });
     if (!checkpoint) detail::fail_not_a_checkpoint(bytes, label);
     return *std::move(checkpoint);
   }

@@ -36,6 +36,7 @@ class Linear {
 };
 
 /// The two-layer perceptron of a transformer block: `out = lin2(activation(lin1(in))) + residual`.
+/// in, out and residual may be the same memory: the second product reads the hidden values only.
 template <Backend B>
 class Mlp {
  public:

@@ -84,7 +84,7 @@ class Predictor {
     for (const Prompt& prompt : prompts) {
       require(!prompt.points.empty() || prompt.box.has_value() || !prompt.mask_logits.empty(),
               ErrorCode::invalid_argument, "a prompt needs at least one point, a box or a mask");
-      if (!options.allow_padding) require_inside(prompt, embedding.geometry.original);
+      require_inside(prompt, embedding.geometry, options.allow_padding);
       scaled.push_back(to_frame(prompt, embedding.geometry));
     }
     require(options.mask_token >= 0 && options.mask_token < config().mask_tokens(),
@@ -94,7 +94,8 @@ class Predictor {
     for (std::size_t begin = 0; begin < scaled.size();) {
       const std::size_t end = batch_end(scaled, begin);
       const DecodedMasks decoded =
-          model_.decode(embedding.features.view(), std::span(scaled).subspan(begin, end - begin));
+          model_.decode(embedding.features.view(), std::span(scaled).subspan(begin, end - begin),
+                        options.token_shift);
       for (std::size_t i = begin; i < end; ++i) {
         predictions.push_back(
             finish(decoded, static_cast<Index>(i - begin), embedding.geometry, options));

@@ -102,23 +102,32 @@ inline Prompt from_frame(const Prompt& prompt, const FrameGeometry& geometry) {
   return detail::scale_prompt(prompt, geometry.resized, geometry.original);
 }
 
-/// Throws `invalid_argument`, saying what lies where, unless every point lies in the image and the
-/// box is a rectangle that has pixels in common with it.
-inline void require_inside(const Prompt& prompt, ImageSize image) {
-  const auto width = static_cast<float>(image.width);
-  const auto height = static_cast<float>(image.height);
+/// Throws `invalid_argument`, saying what lies where, unless points and box (a true rectangle) lie
+/// in the image; with `allow_padding`, in the model's frame.
+inline void require_inside(const Prompt& prompt, const FrameGeometry& geometry,
+                           bool allow_padding) {
+  const ImageSize image = geometry.original;
+  ImagePoint limit{static_cast<double>(image.width), static_cast<double>(image.height)};
+  if (allow_padding) {
+    constexpr double kRounding = 0.01;  // coordinates travel as floats and as decimal text
+    const auto side = static_cast<double>(geometry.frame_size);
+    limit = scale_point({side, side}, geometry.resized, image);
+    limit = {limit.x + kRounding, limit.y + kRounding};
+  }
+  const auto inside = [&](float x, float y) {
+    return x >= 0 && y >= 0 && double{x} <= limit.x && double{y} <= limit.y;
+  };
   for (const PointPrompt& point : prompt.points) {
-    require(point.x >= 0 && point.x < width && point.y >= 0 && point.y < height,
-            ErrorCode::invalid_argument, "point ", point.x, ",", point.y,
+    require(inside(point.x, point.y), ErrorCode::invalid_argument, "point ", point.x, ",", point.y,
             " lies outside the image of ", image.width, " x ", image.height, " pixels");
   }
   if (!prompt.box.has_value()) return;
   const BoxPrompt& box = *prompt.box;
   require(box.x0 < box.x1 && box.y0 < box.y1, ErrorCode::invalid_argument, "box ", box.x0, ",",
           box.y0, ",", box.x1, ",", box.y1, ": expected X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1");
-  require(box.x0 >= 0 && box.y0 >= 0 && box.x1 <= width && box.y1 <= height,
-          ErrorCode::invalid_argument, "box ", box.x0, ",", box.y0, ",", box.x1, ",", box.y1,
-          " reaches outside the image of ", image.width, " x ", image.height, " pixels");
+  require(inside(box.x0, box.y0) && inside(box.x1, box.y1), ErrorCode::invalid_argument, "box ",
+          box.x0, ",", box.y0, ",", box.x1, ",", box.y1, " reaches outside the image of ",
+          image.width, " x ", image.height, " pixels");
 }
 
 /// Mask logits [h, w] over the whole frame, to logits at the original size: padding cropped, then
