@@ -23,7 +23,7 @@ void measure(benchmark::State& state, const conformance::Work& work, const Body&
   const double runs_per_nanosecond =
       static_cast<double>(state.iterations()) / elapsed.count() * 1e-9;
   if (work.flops > 0) state.counters["GFLOP/s"] = work.flops * runs_per_nanosecond;
-  state.counters["GB/s"] = work.bytes * runs_per_nanosecond;
+  if (work.bytes > 0) state.counters["GB/s"] = work.bytes * runs_per_nanosecond;
 }
 
 }  // namespace promiseg::bench

@@ -88,7 +88,7 @@ class PackConfigFinder {
             ", the original's, do not divide the width ", width, "; set it in the config");
     assume("cross_num_heads", config.cross_num_heads);
     if (overridden("tap_blocks")) return;
-    const std::vector<Index> taps = likely_taps();
+    const std::vector<Index> taps = usual_taps(model_);
     require(taps.size() >= kLevels, ErrorCode::bad_weights, shapes_.label(),
             ": the model does not tell which three features APM attends to; set tap_blocks in the "
             "config");
@@ -124,29 +124,6 @@ class PackConfigFinder {
     assume("point_scale", config.point_scale);
   }
 
-  /// Features APM may read, the deepest first: of a ViT those at the paper's fractions of the
-  /// depth, of a TinyViT those with the embedding's resolution.
-  std::vector<Index> likely_taps() const {
-    std::vector<Index> taps;
-    if (model_.encoder == EncoderKind::vit) {
-      constexpr Index kQuarters = 4;
-      for (Index quarter = kQuarters; quarter >= 1; --quarter) {
-        const Index block = (model_.encoder_depth * quarter + kQuarters / 2) / kQuarters;
-        if (block >= 1 && (taps.empty() || block < taps.back())) taps.push_back(block);
-      }
-      return taps;
-    }
-    for (auto stage = static_cast<Index>(model_.embed_dims.size()) - 1; stage >= 0; --stage) {
-      try {
-        tap_channels(model_, stage);
-      } catch (const Error&) {
-        break;  // this stage and all before it are finer than the embedding
-      }
-      taps.push_back(stage);
-    }
-    return taps;
-  }
-
   /// The first of the likely taps that together have `channels`.
   void find_fused_taps(const std::string& name, Index channels) {
     if (overridden("tap_blocks")) return;
@@ -154,7 +131,7 @@ class PackConfigFinder {
     taps.clear();
     Index sum = 0;
     std::string sums;
-    for (Index tap : likely_taps()) {
+    for (Index tap : usual_taps(model_)) {
       taps.push_back(tap);
       sum += tap_channels(model_, tap);
       if (sum == channels) return note_taps();
@@ -208,7 +185,7 @@ std::string describe_labels(const std::vector<Index>& labels) {
   constexpr std::array<std::string_view, 4> kNames = {"background", "object", "first box corner",
                                                       "second box corner"};
   std::string text;
-  for (std::size_t label : {1, 0, 2, 3}) {
+  for (const std::size_t label : std::array<std::size_t, 4>{1, 0, 2, 3}) {
     const auto count = std::count(labels.begin(), labels.end(), static_cast<Index>(label));
     if (count == 0) continue;
     text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + std::string(kNames[label]);

@@ -166,7 +166,9 @@ std::string to_text(const Json& description) {
     }
     if (value.is_object()) {
       for (const auto& [field, item] : value.as_object()) {
-        line(printable(name + "." + field), plain(item));
+        std::string path = name;
+        path.append(".").append(field);
+        line(printable(path), plain(item));
       }
     } else if (value.is_array() && (name == "notes" || name == "skipped")) {
       for (const Json& item : value.as_array()) line(name, plain(item));

@@ -242,10 +242,16 @@ PackConfig published_pack_config(std::string_view kind, const ModelConfig& model
     config.apm = ApmKind::resnet;
     if (kind == "promise_resnet18") config.resnet_blocks = {2, 2, 2, 2};
   }
+  constexpr std::size_t kTaps = 3;
+  config.tap_blocks = usual_taps(model);
+  config.tap_blocks.resize(std::min(kTaps, config.tap_blocks.size()));
   config.point_scale = static_cast<double>(model.image_size);
   if (model.encoder == EncoderKind::tiny_vit) {
-    config.tap_blocks = {3, 2, 1};
     config.mask_token = 0;
+    if (config.apm == ApmKind::cross) {  // its taps need one width
+      config.tap_blocks = {3, 2, 2};
+      config.cross_num_heads = 10;
+    }
   }
   return config;
 }

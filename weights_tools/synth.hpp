@@ -74,8 +74,9 @@ SynthReport synth_model(const ModelConfig& requested, std::uint64_t seed,
                         const std::filesystem::path& path, int threads = 0);
 
 /// The settings of a pack of the paper for a model: promise_resnet34, promise_resnet18 or
-/// promise_cross, each with IPS; coordinates over the model's frame, and for TinyViT the stages
-/// 3, 2, 1 and mask token 0. Throws `invalid_argument` for another name.
+/// promise_cross, each with IPS; the first three of `usual_taps`, coordinates over the model's
+/// frame; for TinyViT mask token 0, and for cross attention the stages 3, 2, 2 and ten heads.
+/// Throws `invalid_argument` for another name.
 PackConfig published_pack_config(std::string_view kind, const ModelConfig& model);
 
 /// Writes a pack file with synthetic weights for a model. Throws `invalid_argument` for a config

@@ -48,6 +48,18 @@ ImageEmbedding embed(Segmenter& segmenter, const Image& image, const SegmentOpti
   });
 }
 
+/// Throws `UsageError` if a pack is to find its object and cannot.
+void require_own_prompts(const Segmenter& segmenter, const SegmentOptions& options) {
+  const std::vector<std::string> names = pack_names(options);
+  for (std::size_t pack = 0; pack < names.size(); ++pack) {
+    const PackConfig& config = segmenter.pack_config(pack);
+    if (config.apm == ApmKind::none && config.own_prompt == OwnPrompt::none) {
+      throw UsageError("the pack \"" + names[pack] +
+                       "\" predicts no prompts: give them with --box, --point or --prompts");
+    }
+  }
+}
+
 /// The prompts that the packs predict for an image, one object each.
 std::vector<NamedPrompt> predicted_objects(Segmenter& segmenter, const ImageEmbedding& embedding,
                                            const SegmentOptions& options) {
@@ -56,10 +68,6 @@ std::vector<NamedPrompt> predicted_objects(Segmenter& segmenter, const ImageEmbe
   for (std::size_t pack = 0; pack < names.size(); ++pack) {
     const std::string& label = segmenter.pack_config(pack).label;
     Prompts prompts = segmenter.pack_prompts(pack, embedding);
-    if (prompts.empty()) {
-      throw UsageError("the pack \"" + names[pack] +
-                       "\" predicts no prompts: give them with --box, --point or --prompts");
-    }
     for (Prompt& prompt : prompts) {
       objects.push_back({label.empty() ? names[pack] : label, names[pack], std::move(prompt)});
     }
@@ -128,13 +136,15 @@ Json segment_image(Segmenter& segmenter, const std::filesystem::path& path,
 }
 
 void segment(const CLI::App& command, const SegmentOptions& options) {
+  check_options(options);
   const std::vector<NamedPrompt> objects = requested_objects(command, options);
-  if (!options.window.empty()) parse_window(options.window);
   const std::vector<std::filesystem::path> images = list_images(options.inputs);
+  require_inputs_kept(images, options);
   if (!options.embedding.empty() && images.size() > 1) {
     throw UsageError("--embedding is of one image, there are " + std::to_string(images.size()));
   }
   Segmenter segmenter = open_segmenter(options);
+  if (objects.empty()) require_own_prompts(segmenter, options);
   std::filesystem::create_directories(options.output);
   Json results;
   for (const auto& image : images) {

@@ -93,9 +93,15 @@ Json record(const SegmentResult& result) {
 
 }  // namespace
 
+std::string image_stem(const std::filesystem::path& image) {
+  const std::string ending = image.extension().string();
+  const bool is_number = ending.find_first_not_of(".0123456789") == std::string::npos;
+  return (is_number ? image.filename() : image.stem()).string();
+}
+
 std::filesystem::path result_path(const std::filesystem::path& folder,
                                   const std::filesystem::path& image, const std::string& ending) {
-  return folder / (image.stem().string() + ending);
+  return folder / (image_stem(image) + ending);
 }
 
 Json write_results(const SegmentResult& result, const std::filesystem::path& folder) {
@@ -103,9 +109,11 @@ Json write_results(const SegmentResult& result, const std::filesystem::path& fol
   const auto overlay_path = result_path(folder, result.image_path, "_overlay.png");
   const auto json_path = result_path(folder, result.image_path, ".json");
   Json json = record(result);
+  // Everything is made before anything is written.
   const Mask mask = combined_mask(result);
+  const Image drawn = overlay(result);
   write_png(mask_path, mask.view());
-  write_png(overlay_path, overlay(result));
+  write_png(overlay_path, drawn);
   write_file(json_path, json.dump(2) + "\n");
   json.set("mask", mask_path.string());
   json.set("overlay", overlay_path.string());

@@ -25,6 +25,9 @@ struct SegmentResult {
   std::vector<std::pair<std::string, double>> times_ms;
 };
 
+/// An image's name without its ending. A number is none: a DICOM file may be called 1.2.840.1.
+std::string image_stem(const std::filesystem::path& image);
+
 /// DIR/STEM + ending, for an image.
 std::filesystem::path result_path(const std::filesystem::path& folder,
                                   const std::filesystem::path& image, const std::string& ending);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "promiseg/io/file.hpp"
-#include "promiseg/io/image_format.hpp"
+#include "promiseg/io/image_reader.hpp"
 #include "segment_output.hpp"
 
 namespace promiseg::cli {
@@ -54,15 +54,18 @@ void SegmentOptions::add_to(CLI::App& command) {
   command.add_option("images", inputs, "Images (PNG, JPEG, TIFF, DICOM) or folders")->required();
   command.add_option("-o,--output", output, "Folder for the results")->required();
   command.add_option("--model", model, "Model file (default: LiteMedSAM, see README)");
-  CLI::Option* pack =
-      command.add_option("--pack", packs, "Pack that finds its object by itself; repeat for more");
+  CLI::Option* pack = command.add_option(
+      "--pack", packs,
+      "Pack (APM, IPS) for one kind of object: finds it without a prompt, or decodes yours; "
+      "repeat for more");
   CLI::Option* box =
       command.add_option("--box", boxes, "X0,Y0,X1,Y1: a box around one object; repeat for more");
   CLI::Option* point = command.add_option("--point", points,
                                           "X,Y,LABEL: a point on the object (1) or beside it (0), "
-                                          "of the box before it if there is one");
-  CLI::Option* label =
-      command.add_option("--label", labels, "NAME of the object of the box before it");
+                                          "or a corner of its box (2, 3); of the "
+                                          "box before it if there is one");
+  CLI::Option* label = command.add_option(
+      "--label", labels, "Name of the object (of the --box before it), for legend and JSON");
   for (CLI::Option* option : {pack, box, point, label}) {
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_size(1)->expected(1);
     option->allow_extra_args(false);
@@ -77,8 +80,8 @@ void SegmentOptions::add_to(CLI::App& command) {
   command.add_option("--window", window,
                      "Intensities shown: LO,HI or auto (percentiles 0.5 to 99.5). Default: 8-bit "
                      "as it is, DICOM's own window, else auto");
-  command.add_option("--threshold", threshold, "Probability from which a pixel is inside (0.5)")
-      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--threshold", threshold,
+                     "Probability above which a pixel is inside; default: the pack's, else 0.5");
   command.add_option("--open", open, "Kernel in pixels of a morphological opening of the mask");
   command.add_option("--close", close, "Kernel in pixels of a morphological closing");
   command.add_option("--min-area", min_area, "Drop parts of fewer pixels");
@@ -122,7 +125,7 @@ std::vector<std::filesystem::path> list_images(const std::vector<std::string>& i
     std::vector<std::filesystem::path> found;
     for (const auto& entry : std::filesystem::directory_iterator(input)) {
       if (!entry.is_regular_file()) continue;
-      if (detect_image_format(MappedFile(entry.path()).bytes())) found.push_back(entry.path());
+      if (looks_like_image(MappedFile(entry.path()).bytes())) found.push_back(entry.path());
     }
     require(!found.empty(), ErrorCode::not_found, input,
             ": the folder holds no PNG, JPEG, TIFF or DICOM file");
@@ -131,11 +134,38 @@ std::vector<std::filesystem::path> list_images(const std::vector<std::string>& i
   }
   std::map<std::string, std::filesystem::path> stems;
   for (const auto& image : images) {
-    const auto [place, added] = stems.emplace(image.stem().string(), image);
+    const auto [place, added] = stems.emplace(image_stem(image), image);
     require(added, ErrorCode::invalid_argument, image.string(), " and ", place->second.string(),
             " would write the same results: run them into two folders");
   }
   return images;
+}
+
+void check_options(const SegmentOptions& options) {
+  try {
+    if (!options.window.empty()) parse_window(options.window);
+    validate(options.cleaning({}));
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+}
+
+void require_inputs_kept(const std::vector<std::filesystem::path>& images,
+                         const SegmentOptions& options) {
+  std::vector<std::string> inputs(options.packs);
+  inputs.insert(inputs.end(), {options.prompts_file, options.mask_prompt, options.embedding});
+  for (const auto& image : images) inputs.push_back(image.string());
+  for (const auto& image : images) {
+    for (const char* ending : {"_mask.png", "_overlay.png"}) {
+      const auto result = result_path(options.output, image, ending);
+      for (const std::string& input : inputs) {
+        std::error_code ignored;
+        require(input.empty() || !std::filesystem::equivalent(result, input, ignored),
+                ErrorCode::invalid_argument, result.string(),
+                ": the result would replace an input; choose another folder");
+      }
+    }
+  }
 }
 
 std::vector<NamedPrompt> requested_objects(const CLI::App& command, const SegmentOptions& options) {

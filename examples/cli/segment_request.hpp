@@ -53,6 +53,14 @@ std::vector<std::string> pack_names(const SegmentOptions& options);
 /// results.
 std::vector<std::filesystem::path> list_images(const std::vector<std::string>& inputs);
 
+/// Throws `UsageError` for a window or cleaning that cannot be.
+void check_options(const SegmentOptions& options);
+
+/// Throws `Error` if a mask or overlay to be written is one of the inputs. (STEM.json may be: its
+/// prompts are read, changed and written again.)
+void require_inputs_kept(const std::vector<std::filesystem::path>& images,
+                         const SegmentOptions& options);
+
 /// The objects that the user named, checked before any work; none if packs bring their own prompts.
 /// Every object's pack is one of the packs given. Throws `UsageError`, or `Error` for a prompts
 /// file.

@@ -51,8 +51,11 @@ Prompts read_prompts(const SafetensorsFile& file) {
                   file.name() + ": point_coords");
     for (Index i = 0; i < points.extent(0); ++i) {
       for (Index n = 0; n < points.extent(1); ++n) {
+        const std::int64_t label = labels(i, n);
+        require(label >= -1 && label <= 3, ErrorCode::invalid_argument, file.name(),
+                ": point_labels: expected -1 to 3, got ", label);
         prompts[static_cast<std::size_t>(i)].points.push_back(
-            {points(i, n, 0), points(i, n, 1), static_cast<int>(labels(i, n))});
+            {points(i, n, 0), points(i, n, 1), static_cast<int>(label)});
       }
     }
   }

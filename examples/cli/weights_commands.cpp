@@ -215,7 +215,8 @@ void add_synth_command(CLI::App& app) {
                              "promise_resnet18", "promise_cross"}));
   command->add_option("--for", arguments->model, "The model that a pack is made for");
   command->add_option("--seed", arguments->seed, "Whole number; another one, other weights")
-      ->required();
+      ->required()
+      ->check(CLI::NonNegativeNumber);
   command->add_option("-o,--output", arguments->output, "File to write")->required();
   command->add_option("--config", arguments->config,
                       "Config fields as JSON, or @FILE: any size of the architecture");

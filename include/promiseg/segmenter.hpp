@@ -84,7 +84,7 @@ class Segmenter {
       return packs_.size() - 1;
     }
     const PackConfig& pack_config(std::size_t pack) const override {
-      return packs_.at(pack)->config();
+      return this->pack(pack)->config();
     }
     ImageEmbedding encode(ImageView image, const EncoderObserver& observe) override {
       return predictor_.encode(image, taps_, observe);
@@ -94,15 +94,21 @@ class Segmenter {
       return predictor_.predict(embedding, prompts, options);
     }
     Prompts pack_prompts(std::size_t pack, const ImageEmbedding& embedding) override {
-      return packs_.at(pack)->prompts(embedding);
+      return this->pack(pack)->prompts(embedding);
     }
     std::vector<Prediction> predict_with_pack(
         std::size_t pack, const ImageEmbedding& embedding, const Prompts& prompts,
         const std::optional<MaskCleaning>& cleaning) override {
-      return packs_.at(pack)->predict(embedding, prompts, cleaning);
+      return this->pack(pack)->predict(embedding, prompts, cleaning);
     }
 
    private:
+    const std::unique_ptr<Pack<B>>& pack(std::size_t number) const {
+      require(number < packs_.size(), ErrorCode::invalid_argument, "pack ", number, ": there are ",
+              packs_.size());
+      return packs_[number];
+    }
+
     Predictor<B> predictor_;
     std::vector<std::unique_ptr<Pack<B>>> packs_;
     std::vector<Index> taps_;

@@ -97,7 +97,7 @@ foreach(change move=1,5,40 remove=2 add=8,36,1)
 endforeach()
 expect_output("4: 8,36 label 1")
 
-# Two packs, one encoding, two masks; the same as each alone, on either backend of its own.
+# Two packs, one encoding, two masks; the same as each alone.
 run(0 ${TWO_PACKS} eigen model.safetensors points.safetensors corners.safetensors ${IMAGE} one.png
     two.png)
 expect_output("encoded once: .*one.png: .*two.png: ")
@@ -123,6 +123,8 @@ foreach(change turn=1 move=1,5 add=8,36,7 remove=1,2)
 endforeach()
 run(1 ${CORRECT_PROMPT} model.safetensors points.safetensors ${IMAGE} remove=4 no.png no.png)
 expect_output("there is no point 4, the pack predicted 3")
+run(1 ${CORRECT_PROMPT} model.safetensors points.safetensors ${IMAGE} move=1,5,4000 no.png no.png)
+expect_output("point 5,4000 lies outside")
 run(1 ${AUTO_SEGMENT} model.safetensors points.safetensors missing.png no.png)
 expect_output("missing.png")
 run(1 ${AUTO_SEGMENT} model.safetensors silent.safetensors ${IMAGE} no.png)

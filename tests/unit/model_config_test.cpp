@@ -94,7 +94,8 @@ TEST_CASE("model config: every count and width is bounded") {
   const std::vector<std::string> bad = {"0", "65537", "4611686018427387904", "9223372036854775807"};
   for (const char* arch : kArchs) {
     CAPTURE(arch);
-    for (const auto& [field, value] : to_json(published_config(arch)).as_object()) {
+    const Json fields = to_json(published_config(arch));
+    for (const auto& [field, value] : fields.as_object()) {
       if (value.is_integer() && field != "mlp_ratio" && field != "mask_threshold") {
         check_refused(arch, field, bad);
       }

@@ -132,6 +132,8 @@ TEST_CASE("pack config: what does not fit the model is refused") {
   config.tap_blocks = {0};
   check_refused_for("vit_b", config, "blocks 1 to 12");
   config.tap_blocks = {3, 2, 1};
+  check_refused_for("litemedsam", config, "point_scale 1024");
+  config.point_scale = 256;
   CHECK_NOTHROW(validate(config, published_config("litemedsam")));
   config.tap_blocks = {3, 0};
   check_refused_for("litemedsam", config, "stage 0");

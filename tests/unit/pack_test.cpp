@@ -179,6 +179,22 @@ TEST_CASE("corners predicted as points count as a box") {
                     predictor.predict(embedding, corners).front()));
 }
 
+TEST_CASE("objects with points and with corners decode together as one by one") {
+  const Bench bench;
+  Predictor<EigenBackend> predictor = bench.predictor();
+  const ImageEmbedding embedding = predictor.encode(bench.image);
+  Prompt points;
+  points.points = {{20, 20, 1}, {80, 40, 0}};
+  Prompt corners;
+  corners.points = {{10, 12, 2}, {70, 50, 3}};
+  for (const Prompts& both : {Prompts{points, corners}, Prompts{corners, points}}) {
+    const auto together = predictor.predict(embedding, both);
+    for (std::size_t i = 0; i < both.size(); ++i) {
+      CHECK(same_logits(together[i], predictor.predict(embedding, {both[i]}).front()));
+    }
+  }
+}
+
 TEST_CASE("the pack's cleaning and threshold apply, and can be replaced") {
   const Bench bench;
   Predictor<EigenBackend> predictor = bench.predictor();

@@ -50,7 +50,8 @@ class Adapter {
     for (Index number : config_.tap_blocks) {
       const auto tap = taps.find(number);
       require(tap != taps.end(), ErrorCode::not_found, "the pack needs the encoder's features ",
-              number, " (tap.", number, "), which the embedding does not hold");
+              number, " (tap.", number,
+              "), which the embedding does not hold: encode the image again for this pack");
       require(tap->second.extent(0) == grid_ && tap->second.extent(1) == grid_,
               ErrorCode::shape_mismatch, "tap.", number, ": expected ", grid_, " x ", grid_,
               " positions, got shape ", shape_text(tap->second.extents()));
@@ -131,6 +132,7 @@ class Pack {
   /// frame. An ordinary value: look at it, change it, give it to `predict`. Empty if the pack has
   /// none. Throws `not_found` if the embedding lacks the taps.
   Prompts prompts(const ImageEmbedding& embedding) {
+    predictor_->require_own(embedding);
     PredictedPoints predicted;
     if (config().apm != ApmKind::none) predicted = adapter_.predict_points(embedding.taps);
     Prompts prompts = frame_prompts(predicted);
@@ -159,6 +161,7 @@ class Pack {
   /// given, takes the place of the pack's. See `Predictor::predict`.
   std::vector<Prediction> predict(const ImageEmbedding& embedding, const Prompts& prompts,
                                   const std::optional<MaskCleaning>& cleaning = std::nullopt) {
+    predictor_->require_own(embedding);
     const Tensor<float, 2> shift = adapter_.token_shift(embedding.features);
     PredictOptions options;
     options.mask_token = config().mask_token;

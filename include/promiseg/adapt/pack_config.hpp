@@ -186,6 +186,30 @@ inline void validate(const PackConfig& config) {
   }
 }
 
+/// The taps that packs read if nothing else is said, deepest first: the ViT blocks at the end of
+/// every quarter of the depth (12, 9, 6, 3 of twelve), the TinyViT stages of the embedding's
+/// resolution (3, 2, 1).
+inline std::vector<Index> usual_taps(const ModelConfig& model) {
+  std::vector<Index> taps;
+  if (model.encoder == EncoderKind::vit) {
+    constexpr Index kQuarters = 4;
+    for (Index quarter = kQuarters; quarter >= 1; --quarter) {
+      const Index block = (model.encoder_depth * quarter + kQuarters / 2) / kQuarters;
+      if (block >= 1 && (taps.empty() || block < taps.back())) taps.push_back(block);
+    }
+    return taps;
+  }
+  for (auto stage = static_cast<Index>(model.embed_dims.size()) - 1; stage >= 0; --stage) {
+    try {
+      tap_channels(model, stage);
+    } catch (const Error&) {
+      break;  // this stage and all before it are finer than the embedding
+    }
+    taps.push_back(stage);
+  }
+  return taps;
+}
+
 /// Throws `invalid_argument` naming the fields if they contradict each other or the model.
 inline void validate(const PackConfig& config, const ModelConfig& model) {
   using detail::check_pack;
@@ -194,14 +218,18 @@ inline void validate(const PackConfig& config, const ModelConfig& model) {
              ": the model has tokens 0 to ", model.mask_tokens() - 1);
   if (config.apm == ApmKind::none) return;
   for (Index tap : config.tap_blocks) tap_channels(model, tap);
-  if (config.apm != ApmKind::cross) return;
-  const Index width = tap_channels(model, config.tap_blocks.front());
-  for (Index tap : config.tap_blocks) {
-    check_pack(tap_channels(model, tap) == width, "APM by cross attention needs taps of one width");
+  if (config.apm == ApmKind::cross) {
+    const Index width = tap_channels(model, config.tap_blocks.front());
+    for (Index tap : config.tap_blocks) {
+      check_pack(tap_channels(model, tap) == width,
+                 "APM by cross attention needs taps of one width");
+    }
+    check_pack(width % config.cross_num_heads == 0, "cross_num_heads ", config.cross_num_heads,
+               " does not divide the width ", width);
+    check_pack(width % 4 == 0, "the width ", width, " must be a multiple of 4");
   }
-  check_pack(width % config.cross_num_heads == 0, "cross_num_heads ", config.cross_num_heads,
-             " does not divide the width ", width);
-  check_pack(width % 4 == 0, "the width ", width, " must be a multiple of 4");
+  check_pack(config.point_scale <= static_cast<double>(model.image_size), "point_scale ",
+             config.point_scale, ": the model's frame has ", model.image_size, " pixels a side");
 }
 
 }  // namespace promiseg

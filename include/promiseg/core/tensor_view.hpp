@@ -81,7 +81,6 @@ class TensorView {
     return {data_, extents_, strides_, space_};
   }
 
-  static constexpr std::size_t rank() { return Rank; }
   constexpr T* data() const { return data_; }
   constexpr MemorySpace space() const { return space_; }
   constexpr const Extents<Rank>& extents() const { return extents_; }

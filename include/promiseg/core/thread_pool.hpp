@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -20,23 +21,26 @@ namespace promiseg {
 /// must not start another loop, and one pool serves one caller at a time.
 class ThreadPool {
  public:
-  /// `threads` in all; 0 takes as many as the machine has processors.
+  /// `threads` in all; 0 takes as many as the machine has processors. Throws `unsupported` if the
+  /// system does not let so many start.
   explicit ThreadPool(int threads = 0) : size_(threads > 0 ? threads : default_size()) {
-    workers_.reserve(static_cast<std::size_t>(size_ - 1));
-    for (int worker = 1; worker < size_; ++worker) {
-      workers_.emplace_back([this, worker] { work(worker); });
+    try {
+      workers_.reserve(static_cast<std::size_t>(size_ - 1));
+      for (int worker = 1; worker < size_; ++worker) {
+        workers_.emplace_back([this, worker] { work(worker); });
+      }
+    } catch (const std::system_error& error) {
+      stop();
+      fail(ErrorCode::unsupported, "cannot run on ", size_, " threads: the system allowed ",
+           workers_.size() + 1, " (", error.what(), "); ask for fewer");
+    } catch (...) {
+      stop();
+      throw;
     }
   }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
-  ~ThreadPool() {
-    {
-      const std::scoped_lock lock(mutex_);
-      stopping_ = true;
-    }
-    start_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~ThreadPool() { stop(); }
 
   int size() const { return size_; }
 
@@ -70,6 +74,16 @@ class ThreadPool {
  private:
   static int default_size() {
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  }
+
+  /// Ends the threads that were started.
+  void stop() {
+    {
+      const std::scoped_lock lock(mutex_);
+      stopping_ = true;
+    }
+    start_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
   }
 
   void work(int thread) {

@@ -3,12 +3,15 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -39,7 +42,7 @@ inline void require_file(const std::filesystem::path& path) {
 /// The bytes of a file, mapped read-only into memory where the system can, else read.
 class MappedFile {
  public:
-  /// Throws `not_found` or `io`.
+  /// Throws `not_found`, `invalid_argument` for a folder, or `io`.
   explicit MappedFile(const std::filesystem::path& path) {
     require_file(path);
 #if PROMISEG_HAS_MMAP
@@ -97,42 +100,39 @@ class MappedFile {
 
 /// A file that appears under its name only when `commit` is called: it is written beside and then
 /// renamed, so a reader sees the old file or the whole new one. Without `commit`, nothing remains.
+/// This is about readers, not about power cuts: nothing is forced to the disk.
 class AtomicFile {
  public:
-  /// Throws `io` if the folder is missing or not writable.
-  explicit AtomicFile(std::filesystem::path path)
-      : path_(std::move(path)), temporary_(path_.string() + ".partial") {
-    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
-    require(std::filesystem::is_directory(folder), ErrorCode::not_found, path_.string(),
-            ": the folder ", folder.string(), " does not exist");
-    require(!std::filesystem::exists(path_) || std::filesystem::is_regular_file(path_),
-            ErrorCode::invalid_argument, path_.string(),
-            ": this is not an ordinary file, it will not be replaced");
-    stream_.open(temporary_, std::ios::binary | std::ios::trunc);
-    require(stream_.good(), ErrorCode::io, path_.string(),
-            ": cannot write: ", std::strerror(errno));
+  /// Throws `not_found` if the folder is missing, `invalid_argument` if the path is empty or names
+  /// something that is not an ordinary file (a folder, a device), and `io` if the system refuses.
+  explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+    require(!path_.empty(), ErrorCode::invalid_argument, "expected a file to write, got no name");
+    require_folder();
+    require_replaceable();
+    open_beside();
   }
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
   ~AtomicFile() {
     if (committed_) return;
-    stream_.close();
+    stream_.reset();
     std::error_code ignored;
     std::filesystem::remove(temporary_, ignored);
   }
 
-  /// Throws `io`, for instance when the disk is full.
+  /// Throws `io`, for instance when the disk is full, and `invalid_argument` after `commit`.
   void write(std::span<const std::byte> bytes) {
-    stream_.write(reinterpret_cast<const char*>(bytes.data()),
-                  static_cast<std::streamsize>(bytes.size()));
-    require(stream_.good(), ErrorCode::io, path_.string(), ": cannot write ", bytes.size(),
+    require_open();
+    if (bytes.empty()) return;
+    require(std::fwrite(bytes.data(), 1, bytes.size(), stream_.get()) == bytes.size(),
+            ErrorCode::io, path_.string(), ": cannot write ", bytes.size(),
             " bytes: ", std::strerror(errno));
   }
 
-  /// Finishes the file and gives it its name. Throws `io`.
+  /// Finishes the file and gives it its name. Throws `io`, and `invalid_argument` the second time.
   void commit() {
-    stream_.close();
-    require(!stream_.fail(), ErrorCode::io, path_.string(),
+    require_open();
+    require(std::fclose(stream_.release()) == 0, ErrorCode::io, path_.string(),
             ": cannot finish writing: ", std::strerror(errno));
     std::error_code error;
     std::filesystem::rename(temporary_, path_, error);
@@ -141,13 +141,62 @@ class AtomicFile {
   }
 
  private:
+  struct Close {
+    void operator()(std::FILE* stream) const { std::fclose(stream); }
+  };
+
+  void require_folder() const {
+    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+    std::error_code error;
+    const std::filesystem::file_status status = std::filesystem::status(folder, error);
+    require(std::filesystem::status_known(status), ErrorCode::io, path_.string(), ": the folder ",
+            folder.string(), " cannot be looked at: ", error.message());
+    require(std::filesystem::is_directory(status), ErrorCode::not_found, path_.string(),
+            ": the folder ", folder.string(), " does not exist");
+  }
+
+  void require_replaceable() const {
+    std::error_code error;
+    const std::filesystem::file_status status = std::filesystem::status(path_, error);
+    require(std::filesystem::status_known(status), ErrorCode::io, path_.string(),
+            ": cannot write: ", error.message());
+    require(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status),
+            ErrorCode::invalid_argument, path_.string(),
+            ": this is not an ordinary file, it will not be replaced");
+  }
+
+  /// Creates the temporary file. The process id keeps writers of one file apart; names that are
+  /// taken all the same (by another thread, or left by a crash) are passed over.
+  void open_beside() {
+    constexpr int kAttempts = 100;
+    std::string name = path_.string() + ".partial.";
+#if PROMISEG_HAS_MMAP
+    name += std::to_string(::getpid());
+#endif
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      std::string candidate = attempt == 0 ? name : name + "." + std::to_string(attempt);
+      stream_.reset(std::fopen(candidate.c_str(), "wbx"));
+      if (stream_ != nullptr) {
+        temporary_ = std::move(candidate);
+        return;
+      }
+      if (errno != EEXIST) break;
+    }
+    fail(ErrorCode::io, path_.string(), ": cannot write: ", std::strerror(errno));
+  }
+
+  void require_open() const {
+    require(stream_ != nullptr, ErrorCode::invalid_argument, path_.string(),
+            ": this file is finished already");
+  }
+
   std::filesystem::path path_;
   std::filesystem::path temporary_;
-  std::ofstream stream_;
+  std::unique_ptr<std::FILE, Close> stream_;
   bool committed_ = false;
 };
 
-/// Writes a whole file at once, atomically. Throws `io`.
+/// Writes a whole file at once, atomically. Throws what `AtomicFile` throws.
 inline void write_file(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(text)));

@@ -14,6 +14,11 @@
 
 namespace promiseg {
 
+/// True if `read_image` would try to read a file that begins so.
+inline bool looks_like_image(std::span<const std::byte> bytes) {
+  return detect_image_format(bytes).has_value() || looks_like_bare_dicom(bytes);
+}
+
 /// Reads one frame (from 0) of a PNG, JPEG, TIFF or DICOM file, told apart by its first bytes,
 /// never by its name. Throws `not_found`, `bad_format`, `unsupported`, or `invalid_argument` for a
 /// frame the file does not have.

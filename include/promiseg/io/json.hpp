@@ -45,7 +45,8 @@ class Json {
     return items;
   }
 
-  /// Parses UTF-8 text. Throws `bad_format` with the byte offset.
+  /// Parses RFC 8259 text, up to 64 levels deep. Bytes of strings are kept as they are, valid UTF-8
+  /// or not. Throws `bad_format` with the byte offset.
   static Json parse(std::string_view text);
 
   bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
@@ -103,7 +104,8 @@ class Json {
   }
 
   /// JSON text; `indent` spaces a level, or everything on one line if zero. NaN and infinities,
-  /// which JSON does not know, become null.
+  /// which JSON does not know, become null; so that the text is UTF-8 whatever the strings hold
+  /// (file names, say), each byte that is not becomes U+FFFD.
   std::string dump(int indent = 0) const {
     std::string text;
     write(text, indent, 0);
@@ -128,36 +130,64 @@ class Json {
     return *value;
   }
 
+  /// Bytes of the UTF-8 sequence at the start of a text that is not empty; 0 if it is none.
+  static std::size_t utf8_length(std::string_view text) {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned lead = byte(0);
+    if (lead < 0x80) return 1;
+    const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+    if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
+    for (std::size_t i = 1; i < length; ++i) {
+      if ((byte(i) & 0xC0) != 0x80) return 0;
+    }
+    // What the second byte excludes: encodings longer than needed, surrogates, beyond U+10FFFF.
+    const unsigned next = byte(1);
+    const bool excluded = (lead == 0xE0 && next < 0xA0) || (lead == 0xED && next > 0x9F) ||
+                          (lead == 0xF0 && next < 0x90) || (lead == 0xF4 && next > 0x8F);
+    return excluded ? 0 : length;
+  }
+
   static void write_string(std::string& out, std::string_view text) {
+    constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
     out += '"';
-    for (char c : text) {
-      switch (c) {
-        case '"':
-          out += "\\\"";
-          break;
-        case '\\':
-          out += "\\\\";
-          break;
-        case '\n':
-          out += "\\n";
-          break;
-        case '\r':
-          out += "\\r";
-          break;
-        case '\t':
-          out += "\\t";
-          break;
-        default:
-          if (static_cast<unsigned char>(c) < 0x20) {
-            char escaped[8];
-            std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
-            out += escaped;
-          } else {
-            out += c;
-          }
+    while (!text.empty()) {
+      const std::size_t length = utf8_length(text);
+      if (length == 1) {
+        write_ascii(out, text.front());
+      } else {
+        out += length == 0 ? kReplacement : text.substr(0, length);
       }
+      text.remove_prefix(length == 0 ? 1 : length);
     }
     out += '"';
+  }
+
+  static void write_ascii(std::string& out, char c) {
+    switch (c) {
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          char escaped[8];
+          std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
+          out += escaped;
+        } else {
+          out += c;
+        }
+    }
   }
 
   static void write_number(std::string& out, double value) {
@@ -173,7 +203,7 @@ class Json {
   static void new_line(std::string& out, int indent, int level) {
     if (indent == 0) return;
     out += '\n';
-    out.append(static_cast<std::size_t>(indent * level), ' ');
+    out.append(static_cast<std::size_t>(indent) * static_cast<std::size_t>(level), ' ');
   }
 
   void write(std::string& out, int indent, int level) const {
@@ -319,15 +349,28 @@ class JsonParser {
     }
   }
 
+  /// False if there is none.
+  bool skip_digits() {
+    const std::size_t begin = at_;
+    while (peek() >= '0' && peek() <= '9') ++at_;
+    return at_ > begin;
+  }
+
   Json number() {
     const std::size_t begin = at_;
-    if (peek() == '-') ++at_;
+    accept("-");
+    const std::size_t first_digit = at_;
+    if (!skip_digits()) error("a value");
+    if (text_[first_digit] == '0' && at_ - first_digit > 1) error("a number without leading zeros");
     bool integer = true;
-    if (peek() < '0' || peek() > '9') error("a value");
-    while (at_ < text_.size() &&
-           (std::string_view("0123456789+-.eE").find(peek()) != std::string_view::npos)) {
-      integer = integer && peek() != '.' && peek() != 'e' && peek() != 'E';
-      ++at_;
+    if (accept(".")) {
+      integer = false;
+      if (!skip_digits()) error("a digit after the decimal point");
+    }
+    if (accept("e") || accept("E")) {
+      integer = false;
+      if (!accept("+")) accept("-");
+      if (!skip_digits()) error("a digit of the exponent");
     }
     const char* first = text_.data() + begin;
     const char* last = text_.data() + at_;
@@ -338,7 +381,7 @@ class JsonParser {
     }
     double real = 0;
     const auto [end, status] = std::from_chars(first, last, real);
-    if (status != std::errc{} || end != last) error("a number");
+    if (status != std::errc{} || end != last) error("a number in the range of a double");
     return real;
   }
 

@@ -2,14 +2,17 @@
 // tensor's type, shape and byte range, then the data.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,7 +42,8 @@ class SafetensorsFile {
  public:
   using Entries = std::map<std::string, TensorEntry, std::less<>>;
 
-  /// Throws `not_found`, `io`, or `bad_format` naming the file and what is wrong.
+  /// Throws what `MappedFile` throws, `bad_format` naming the file and what is wrong, or
+  /// `unsupported` for a tensor of a type that `DType` does not have.
   explicit SafetensorsFile(const std::filesystem::path& path) : file_(path), name_(path.string()) {
     parse(file_.bytes());
   }
@@ -92,7 +96,7 @@ class SafetensorsFile {
         }
       }
     } catch (const Error& error) {
-      fail(ErrorCode::bad_format, name_, ": bad safetensors header: ", error.what());
+      fail(error.code(), name_, ": safetensors header: ", error.what());
     }
     require_disjoint(data);
     for (auto& [name, entry] : tensors_) align(entry);
@@ -112,11 +116,15 @@ class SafetensorsFile {
     TensorEntry entry;
     entry.dtype = *dtype;
     std::uint64_t size = size_of(*dtype);
+    Index span = 1;  // the extents' product but for zeros: strides of views must not overflow
     for (const Json& item : value.at("shape").as_array()) {
       const std::int64_t extent = item.as_integer();
       require(
           extent >= 0 && (extent == 0 || size <= data.size() / static_cast<std::uint64_t>(extent)),
           ErrorCode::bad_format, "tensor \"", key, "\": its shape is larger than the file");
+      require(extent == 0 || span <= std::numeric_limits<Index>::max() / extent,
+              ErrorCode::bad_format, "tensor \"", key, "\": its shape is too large");
+      span *= std::max<Index>(extent, 1);
       size *= static_cast<std::uint64_t>(extent);
       entry.shape.push_back(static_cast<Index>(extent));
     }
@@ -190,7 +198,7 @@ class SafetensorsWriter {
     adopted_.push_back(std::move(copy));
   }
 
-  /// Writes the file atomically. Throws `io`.
+  /// Writes the file atomically. Throws what `AtomicFile` throws.
   void write(const std::filesystem::path& path) const {
     AtomicFile file(path);
     write(file);
@@ -198,7 +206,7 @@ class SafetensorsWriter {
   }
 
   /// Writes everything and leaves it to the caller to commit, for files that belong together.
-  /// Throws `io`.
+  /// Throws what `AtomicFile::write` throws.
   void write(AtomicFile& file) const {
     Json header;
     if (!metadata_.is_null()) header.set("__metadata__", metadata_);

@@ -199,10 +199,12 @@ template <class T>
 void tiff_copy_block(const TiffPage& page, const TiffBlock& block, Index plane,
                      Tensor<T, 3>& picture) {
   const auto view = picture.view();
-  // Bytes of less than 8 bits are stretched to 0..255.
-  const float stretch = page.bits < 8 && !page.is_palette()
-                            ? 255.0f / static_cast<float>((1 << page.bits) - 1)
-                            : 1.0f;
+  // Samples of less than 8 bits are stretched to 0..255.
+  const float white = static_cast<float>((1 << std::min<int>(page.bits, 8)) - 1);
+  const auto sample = [&](const std::uint8_t* row, std::size_t index) {
+    const float value = page.sample(row, index);
+    return page.bits < 8 ? std::round(value * 255.0f / white) : value;
+  };
   const Index stored = page.stored_together();
   for (std::uint32_t y = 0; y < block.rows; ++y) {
     const std::uint8_t* row = block.bytes + y * block.row_bytes;
@@ -217,10 +219,10 @@ void tiff_copy_block(const TiffPage& page, const TiffBlock& block, Index plane,
           put(static_cast<Index>(c), page.palette[c][entry] >> page.palette_shift);
         }
       } else if (page.separate) {
-        put(plane, page.sample(row, at) * stretch);
+        put(plane, sample(row, at));
       } else {
         for (Index c = 0; c < page.colours(); ++c) {
-          put(c, page.sample(row, at + static_cast<std::size_t>(c)) * stretch);
+          put(c, sample(row, at + static_cast<std::size_t>(c)));
         }
       }
     }

@@ -42,9 +42,6 @@ class Workspace {
 
   [[nodiscard]] Frame frame() { return Frame(arena_); }
 
-  /// Bytes of scratch memory held, in use or not.
-  std::size_t reserved() const { return arena_.reserved(); }
-
  private:
   B* backend_;
   Arena arena_;

@@ -273,7 +273,7 @@ inline void validate_tiny_vit(const ModelConfig& config) {
   }
   check_config_range("mbconv_expand_ratio", config.mbconv_expand_ratio, Index{1}, Index{64});
   check_config(config.local_conv_size % 2 == 1, "local_conv_size must be odd");
-  check_config_range("local_conv_size", config.local_conv_size, Index{1}, Index{63});
+  check_config_range("local_conv_size", config.local_conv_size, Index{1}, Index{15});
 }
 
 inline void validate_decoder(const ModelConfig& config) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "promiseg/io/safetensors.hpp"
+#include "promiseg/io/to_float32.hpp"
 #include "promiseg/nn/weight_source.hpp"
 #include "promiseg/sam/model_config.hpp"
 
@@ -86,7 +87,8 @@ inline std::string model_metadata(const ModelConfig& config, const ModelProvenan
   return json.dump();
 }
 
-/// Weights from a safetensors file. Half and bfloat16 tensors become float32 as they are read.
+/// Weights from a safetensors file. Half, bfloat16 and double tensors become float32 as they are
+/// read.
 class FileWeights : public nn::WeightSource {
  public:
   /// The file must outlive this object and every view it gave out.
@@ -130,17 +132,11 @@ class FileWeights : public nn::WeightSource {
   }
 
   const float* converted(const std::string& name, const TensorEntry& entry) {
-    require(entry.dtype == DType::f16 || entry.dtype == DType::bf16, ErrorCode::bad_weights,
-            file_->name(), ": tensor \"", name, "\": expected F32, F16 or BF16, got ",
-            to_string(entry.dtype));
-    std::vector<float>& values = converted_[name];
-    values.resize(entry.bytes.size() / size_of(entry.dtype));
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      std::uint16_t bits = 0;
-      std::memcpy(&bits, entry.bytes.data() + i * sizeof bits, sizeof bits);
-      values[i] = entry.dtype == DType::f16 ? half_to_float(bits) : bfloat16_to_float(bits);
+    try {
+      return (converted_[name] = to_float32(entry.dtype, entry.bytes)).data();
+    } catch (const Error& error) {
+      fail(ErrorCode::bad_weights, file_->name(), ": tensor \"", name, "\": ", error.what());
     }
-    return values.data();
   }
 
   const SafetensorsFile* file_;

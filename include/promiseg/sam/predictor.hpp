@@ -52,6 +52,10 @@ class Predictor {
         model_id_(file.provenance().weights_sha256),
         model_name_(describe_model(file.config(), file.provenance())) {}
 
+  // Packs refer to their predictor: it stays where it is.
+  Predictor(Predictor&&) = delete;
+  Predictor& operator=(Predictor&&) = delete;
+
   const ModelConfig& config() const { return model_.config(); }
   /// The hash of the model's weights, by which embeddings and packs know it.
   const std::string& model_id() const { return model_id_; }
@@ -77,9 +81,7 @@ class Predictor {
   /// an empty prompt, or one outside the image.
   std::vector<Prediction> predict(const ImageEmbedding& embedding, const Prompts& prompts,
                                   const PredictOptions& options = {}) {
-    require(embedding.model == model_id_, ErrorCode::invalid_argument,
-            "the embedding was made by the model ", embedding.model, ", the loaded model is ",
-            model_name_, " ", model_id_);
+    require_own(embedding);
     Prompts scaled;
     for (const Prompt& prompt : prompts) {
       require(!prompt.points.empty() || prompt.box.has_value() || !prompt.mask_logits.empty(),
@@ -103,6 +105,13 @@ class Predictor {
       begin = end;
     }
     return predictions;
+  }
+
+  /// Throws `invalid_argument`, naming both, for an embedding that another model made.
+  void require_own(const ImageEmbedding& embedding) const {
+    require(embedding.model == model_id_, ErrorCode::invalid_argument,
+            "the embedding was made by the model ", embedding.model, ", the loaded model is ",
+            model_name_, " ", model_id_);
   }
 
  private:

@@ -118,8 +118,10 @@ inline void require_inside(const Prompt& prompt, const FrameGeometry& geometry,
     return x >= 0 && y >= 0 && double{x} <= limit.x && double{y} <= limit.y;
   };
   for (const PointPrompt& point : prompt.points) {
-    require(inside(point.x, point.y), ErrorCode::invalid_argument, "point ", point.x, ",", point.y,
-            " lies outside the image of ", image.width, " x ", image.height, " pixels");
+    const bool on_far_edge = double{point.x} == limit.x || double{point.y} == limit.y;
+    require(inside(point.x, point.y) && !on_far_edge, ErrorCode::invalid_argument, "point ",
+            point.x, ",", point.y, " lies outside the image of ", image.width, " x ", image.height,
+            " pixels");
   }
   if (!prompt.box.has_value()) return;
   const BoxPrompt& box = *prompt.box;

@@ -2,7 +2,6 @@
 // Follows segment_anything/modeling/prompt_encoder.py.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <numbers>
@@ -81,13 +80,6 @@ class PromptEncoder {
   /// Side of a mask prompt.
   Index mask_size() const { return 4 * grid_; }
 
-  /// Tokens that `encode_sparse` makes for a prompt: its points, one padding point if there are
-  /// points but no box, two corners of a box.
-  static Index token_count(const Prompt& prompt) {
-    return static_cast<Index>(prompt.points.size()) + (prompt.box.has_value() ? 2 : 0) +
-           (needs_padding(prompt) ? 1 : 0);
-  }
-
   /// Writes the tokens of one prompt, in the model's frame, to `tokens` [token_count, C] on the
   /// host: first the points, then the padding point, then the box.
   void encode_sparse(const Prompt& prompt, TensorView<float, 2> tokens) const {
@@ -97,7 +89,7 @@ class PromptEncoder {
       encode_corner(prompt.box->x0, prompt.box->y0, 2, tokens.select(0, row++));
       encode_corner(prompt.box->x1, prompt.box->y1, 3, tokens.select(0, row++));
     }
-    if (needs_padding(prompt)) encode_point({0, 0, kIgnored}, tokens.select(0, row++));
+    if (needs_padding_point(prompt)) encode_point({0, 0, kIgnored}, tokens.select(0, row++));
   }
 
   /// [1, 1, 1, C] on the backend: what is added to the embedding where there is no mask prompt.
@@ -123,12 +115,6 @@ class PromptEncoder {
 
  private:
   static constexpr int kIgnored = -1;
-
-  /// Points without a box get a padding point; corners given as points count as a box.
-  static bool needs_padding(const Prompt& prompt) {
-    return !prompt.points.empty() && !prompt.box.has_value() &&
-           std::none_of(prompt.points.begin(), prompt.points.end(), is_box_corner);
-  }
 
   static TensorView<float, 2> pixels(TensorView<float, 4> image) {
     return image.reshaped(Extents<2>{image.size() / image.extent(3), image.extent(3)});

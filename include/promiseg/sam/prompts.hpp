@@ -1,6 +1,7 @@
 // What a person, or a module, asks the model to segment.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -39,6 +40,19 @@ struct Prompt {
   /// returned as `low_res_logits`. Empty if there is none.
   Tensor<float, 2> mask_logits;
 };
+
+/// Points without a box get a padding point; corners given as points count as a box.
+inline bool needs_padding_point(const Prompt& prompt) {
+  return !prompt.points.empty() && !prompt.box.has_value() &&
+         std::none_of(prompt.points.begin(), prompt.points.end(), is_box_corner);
+}
+
+/// Tokens that the prompt encoder makes: the points, a padding point if one is needed, the two
+/// corners of a box.
+inline Index token_count(const Prompt& prompt) {
+  return static_cast<Index>(prompt.points.size()) + (prompt.box.has_value() ? 2 : 0) +
+         (needs_padding_point(prompt) ? 1 : 0);
+}
 
 /// One entry per object.
 using Prompts = std::vector<Prompt>;

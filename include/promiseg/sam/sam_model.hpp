@@ -36,7 +36,7 @@ struct DecodedMasks {
 /// without a mask prompt.
 inline bool same_structure(const Prompt& a, const Prompt& b) {
   return a.points.size() == b.points.size() && a.box.has_value() == b.box.has_value() &&
-         a.mask_logits.empty() == b.mask_logits.empty();
+         token_count(a) == token_count(b) && a.mask_logits.empty() == b.mask_logits.empty();
 }
 
 /// A frozen SAM, prepared for a backend. One object serves one thread at a time.
@@ -85,6 +85,7 @@ class SamModel {
 
   /// Encodes prompts of one structure. Throws `invalid_argument` or `shape_mismatch`.
   EncodedPrompts encode_prompts(std::span<const Prompt> prompts) {
+    require(!prompts.empty(), ErrorCode::invalid_argument, "no prompts to encode");
     const auto frame = workspace_.frame();
     const auto batch = static_cast<Index>(prompts.size());
     const auto keys = workspace_.tensor(dense_extents(batch));
@@ -101,6 +102,7 @@ class SamModel {
   DecodedMasks decode(TensorView<const float, 3> embedding, std::span<const Prompt> prompts,
                       TensorView<const float, 2> token_shift = {}) {
     const Index grid = config_.grid();
+    require(!prompts.empty(), ErrorCode::invalid_argument, "no prompts to decode");
     require_shape(embedding, Extents<3>{grid, grid, config_.prompt_embed_dim}, "embedding");
     const auto frame = workspace_.frame();
     const auto batch = static_cast<Index>(prompts.size());
@@ -158,7 +160,7 @@ class SamModel {
   }
 
   Tensor<float, 3> encode_sparse(std::span<const Prompt> prompts) const {
-    const Index count = PromptEncoder<B>::token_count(prompts.front());
+    const Index count = token_count(prompts.front());
     Tensor<float, 3> sparse({static_cast<Index>(prompts.size()), count, config_.prompt_embed_dim});
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       require(same_structure(prompts[i], prompts.front()), ErrorCode::invalid_argument,

@@ -45,6 +45,7 @@ void packed_gemm(const KernelTable& kernels, ThreadPool& pool, Scratch* scratch,
   constexpr Index kDepth = 384;         // of one part of the sum: a panel's part stays in L1
   constexpr Index kTilesPerBlock = 16;  // a block of packed rows stays in L2
   constexpr Index kMinParts = 16;       // enough for many threads, if the matrix is wide enough
+  if (rows == 0 || weights.outputs() == 0) return;
   const Index tile_rows = kernels.tile_rows;
   const Index tile_columns = kernels.tile_columns;
   const Index block_rows = tile_rows * kTilesPerBlock;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -20,13 +19,6 @@ enum class Isa { generic, avx2, avx512 };
 inline constexpr std::array<std::string_view, 3> kIsaNames = {"generic", "avx2", "avx512"};
 
 inline std::string_view to_string(Isa isa) { return kIsaNames[static_cast<std::size_t>(isa)]; }
-
-inline std::optional<Isa> isa_from_string(std::string_view name) {
-  for (std::size_t i = 0; i < kIsaNames.size(); ++i) {
-    if (kIsaNames[i] == name) return static_cast<Isa>(i);
-  }
-  return std::nullopt;
-}
 
 /// True if this program has kernels for it and this processor can run them.
 inline bool is_available(Isa isa) {
