@@ -16,7 +16,8 @@ target_compile_options(promiseg_warnings INTERFACE -Wall -Wextra -Wpedantic -Wco
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 warns inside its own string and Eigen's headers where it knows sizes (GCC bugs 105329,
   # 105651, 105523).
-  target_compile_options(promiseg_warnings INTERFACE -Wno-restrict -Wno-array-bounds)
+  target_compile_options(promiseg_warnings INTERFACE
+    -Wno-restrict -Wno-array-bounds -Wno-stringop-overread -Wno-stringop-overflow)
 endif()
 if(PROMISEG_WARNINGS_AS_ERRORS)
   target_compile_options(promiseg_warnings INTERFACE -Werror)
