@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
                               std::string(promiseg::eigen::to_string(promiseg::eigen::best_isa())));
   promiseg::bench::register_kernel_benchmarks(*threads);
   promiseg::bench::register_model_benchmarks(*threads);
+  promiseg::bench::register_training_benchmarks(*threads);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

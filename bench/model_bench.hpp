@@ -7,4 +7,7 @@ namespace promiseg::bench {
 /// many threads.
 void register_model_benchmarks(int threads);
 
+/// Registers one training step of IPS alone and of APM with IPS.
+void register_training_benchmarks(int threads);
+
 }  // namespace promiseg::bench

@@ -6,7 +6,8 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache pkg-config
   libeigen3-dev                                              # the CPU backend
-  libpng-dev libjpeg-dev libtiff-dev libdcmtk-dev zlib1g-dev # images
+  libpng-dev libjpeg-dev libtiff-dev libdcmtk-dev            # images
+  libnifti2-dev zlib1g-dev                                   # slices of volumes
   libzip-dev libssl-dev                                      # checkpoints
   libcli11-dev libcairo2-dev fonts-dejavu-core               # the command
   doctest-dev libbenchmark-dev                               # tests and benchmarks

@@ -104,15 +104,16 @@ std::vector<Prediction> predict(Segmenter& segmenter, const ImageEmbedding& embe
   return predictions;
 }
 
-Json segment_image(Segmenter& segmenter, const std::filesystem::path& path,
+Json segment_image(Segmenter& segmenter, const ImageReference& reference,
                    std::vector<NamedPrompt> objects, const SegmentOptions& options) {
   const std::optional<Window> window =
       options.window.empty() ? std::nullopt : std::optional(parse_window(options.window));
-  const Image image = to_8bit(read_image(path, options.frame), window);
+  const Image image = to_8bit(read_image(reference, options.frame), window);
 
   const auto encoding = std::chrono::steady_clock::now();
+  const ImageReference short_name(reference.path.filename(), reference.slice);
   const ImageEmbedding embedding =
-      embed(segmenter, image, options, "encoding " + path.filename().string());
+      embed(segmenter, image, options, "encoding " + to_string(short_name));
   const double encode_ms = milliseconds_since(encoding);
 
   if (!options.mask_prompt.empty()) {
@@ -124,11 +125,11 @@ Json segment_image(Segmenter& segmenter, const std::filesystem::path& path,
   const std::vector<Prediction> predictions = predict(segmenter, embedding, objects, options);
   const double decode_ms = milliseconds_since(decoding);
 
-  SegmentResult result{path, image, embedding.geometry, objects, predictions, {}};
+  SegmentResult result{reference, image, embedding.geometry, objects, predictions, {}};
   result.times_ms = {{"encode", encode_ms}, {"decode", decode_ms}};
   Json written = write_results(result, options.output);
   if (options.save_embedding) {
-    const auto file = result_path(options.output, path, "_embedding.safetensors");
+    const auto file = result_path(options.output, reference, "_embedding.safetensors");
     save_embedding(embedding, file);
     written.set("embedding", file.string());
   }
@@ -138,7 +139,7 @@ Json segment_image(Segmenter& segmenter, const std::filesystem::path& path,
 void segment(const CLI::App& command, const SegmentOptions& options) {
   check_options(options);
   const std::vector<NamedPrompt> objects = requested_objects(command, options);
-  const std::vector<std::filesystem::path> images = list_images(options.inputs);
+  const std::vector<ImageReference> images = list_images(options.inputs);
   require_inputs_kept(images, options);
   if (!options.embedding.empty() && images.size() > 1) {
     throw UsageError("--embedding is of one image, there are " + std::to_string(images.size()));
@@ -147,7 +148,7 @@ void segment(const CLI::App& command, const SegmentOptions& options) {
   if (objects.empty()) require_own_prompts(segmenter, options);
   std::filesystem::create_directories(options.output);
   Json results;
-  for (const auto& image : images) {
+  for (const ImageReference& image : images) {
     Json written = segment_image(segmenter, image, objects, options);
     for (const char* file : {"mask", "overlay", "json", "embedding"}) {
       if (const Json* path = written.find(file)) options.common.say(path->as_string());

@@ -81,7 +81,7 @@ Json record(const SegmentResult& result) {
   Json times;
   for (const auto& [name, value] : result.times_ms) times.set(name, value);
   Json json;
-  json.set("image", result.image_path.string());
+  json.set("image", to_string(result.reference));
   json.set("objects", std::move(objects));
   json.set("geometry",
            Json::Object{{"original_size", size(result.geometry.original)},
@@ -93,21 +93,15 @@ Json record(const SegmentResult& result) {
 
 }  // namespace
 
-std::string image_stem(const std::filesystem::path& image) {
-  const std::string ending = image.extension().string();
-  const bool is_number = ending.find_first_not_of(".0123456789") == std::string::npos;
-  return (is_number ? image.filename() : image.stem()).string();
-}
-
-std::filesystem::path result_path(const std::filesystem::path& folder,
-                                  const std::filesystem::path& image, const std::string& ending) {
+std::filesystem::path result_path(const std::filesystem::path& folder, const ImageReference& image,
+                                  const std::string& ending) {
   return folder / (image_stem(image) + ending);
 }
 
 Json write_results(const SegmentResult& result, const std::filesystem::path& folder) {
-  const auto mask_path = result_path(folder, result.image_path, "_mask.png");
-  const auto overlay_path = result_path(folder, result.image_path, "_overlay.png");
-  const auto json_path = result_path(folder, result.image_path, ".json");
+  const auto mask_path = result_path(folder, result.reference, "_mask.png");
+  const auto overlay_path = result_path(folder, result.reference, "_overlay.png");
+  const auto json_path = result_path(folder, result.reference, ".json");
   Json json = record(result);
   // Everything is made before anything is written.
   const Mask mask = combined_mask(result);

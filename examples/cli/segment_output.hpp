@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "promiseg/io/image_reference.hpp"
 #include "promiseg/io/json.hpp"
 #include "promiseg/sam/predictor.hpp"
 #include "prompt_arguments.hpp"
@@ -17,7 +18,7 @@ inline constexpr std::size_t kMaxLabels = 255;
 
 /// Everything known about a segmented image. `objects` and `predictions` have the same order.
 struct SegmentResult {
-  std::filesystem::path image_path;
+  ImageReference reference;
   const Image& image;
   FrameGeometry geometry;
   const std::vector<NamedPrompt>& objects;
@@ -25,12 +26,9 @@ struct SegmentResult {
   std::vector<std::pair<std::string, double>> times_ms;
 };
 
-/// An image's name without its ending. A number is none: a DICOM file may be called 1.2.840.1.
-std::string image_stem(const std::filesystem::path& image);
-
 /// DIR/STEM + ending, for an image.
-std::filesystem::path result_path(const std::filesystem::path& folder,
-                                  const std::filesystem::path& image, const std::string& ending);
+std::filesystem::path result_path(const std::filesystem::path& folder, const ImageReference& image,
+                                  const std::string& ending);
 
 /// Writes mask, overlay and record into the folder and returns a JSON object with their paths
 /// (`mask`, `overlay`, `json`) and the record's members. Throws `io`.

@@ -51,7 +51,11 @@ void assign_packs(std::vector<NamedPrompt>& objects, const std::vector<std::stri
 }  // namespace
 
 void SegmentOptions::add_to(CLI::App& command) {
-  command.add_option("images", inputs, "Images (PNG, JPEG, TIFF, DICOM) or folders")->required();
+  command
+      .add_option("images", inputs,
+                  "Images (PNG, JPEG, TIFF, DICOM), slices of NIfTI volumes as in "
+                  "scan.nii.gz#coronal=120 (also axial, sagittal; then ,volume=V), or folders")
+      ->required();
   command.add_option("-o,--output", output, "Folder for the results")->required();
   command.add_option("--model", model, "Model file (default: LiteMedSAM, see README)");
   CLI::Option* pack = command.add_option(
@@ -114,12 +118,12 @@ std::vector<std::string> pack_names(const SegmentOptions& options) {
   return names;
 }
 
-std::vector<std::filesystem::path> list_images(const std::vector<std::string>& inputs) {
-  std::vector<std::filesystem::path> images;
+std::vector<ImageReference> list_images(const std::vector<std::string>& inputs) {
+  std::vector<ImageReference> images;
   for (const std::string& input : inputs) {
     if (!std::filesystem::is_directory(input)) {
-      require_file(input);
-      images.emplace_back(input);
+      images.push_back(parse_image_reference(input));
+      require_file(images.back().path);
       continue;
     }
     std::vector<std::filesystem::path> found;
@@ -127,15 +131,16 @@ std::vector<std::filesystem::path> list_images(const std::vector<std::string>& i
       if (!entry.is_regular_file()) continue;
       if (looks_like_image(MappedFile(entry.path()).bytes())) found.push_back(entry.path());
     }
-    require(!found.empty(), ErrorCode::not_found, input,
-            ": the folder holds no PNG, JPEG, TIFF or DICOM file");
+    require(
+        !found.empty(), ErrorCode::not_found, input,
+        ": the folder holds no PNG, JPEG, TIFF or DICOM file (of NIfTI volumes name the slices)");
     std::sort(found.begin(), found.end());
     images.insert(images.end(), found.begin(), found.end());
   }
-  std::map<std::string, std::filesystem::path> stems;
-  for (const auto& image : images) {
-    const auto [place, added] = stems.emplace(image_stem(image), image);
-    require(added, ErrorCode::invalid_argument, image.string(), " and ", place->second.string(),
+  std::map<std::string, std::string> stems;
+  for (const ImageReference& image : images) {
+    const auto [place, added] = stems.emplace(image_stem(image), to_string(image));
+    require(added, ErrorCode::invalid_argument, to_string(image), " and ", place->second,
             " would write the same results: run them into two folders");
   }
   return images;
@@ -150,12 +155,11 @@ void check_options(const SegmentOptions& options) {
   }
 }
 
-void require_inputs_kept(const std::vector<std::filesystem::path>& images,
-                         const SegmentOptions& options) {
+void require_inputs_kept(const std::vector<ImageReference>& images, const SegmentOptions& options) {
   std::vector<std::string> inputs(options.packs);
   inputs.insert(inputs.end(), {options.prompts_file, options.mask_prompt, options.embedding});
-  for (const auto& image : images) inputs.push_back(image.string());
-  for (const auto& image : images) {
+  for (const ImageReference& image : images) inputs.push_back(image.path.string());
+  for (const ImageReference& image : images) {
     for (const char* ending : {"_mask.png", "_overlay.png"}) {
       const auto result = result_path(options.output, image, ending);
       for (const std::string& input : inputs) {

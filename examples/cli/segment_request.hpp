@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "command.hpp"
+#include "promiseg/io/image_reference.hpp"
 #include "promiseg/sam/mask_cleaning.hpp"
 #include "prompt_arguments.hpp"
 
@@ -48,18 +49,17 @@ struct SegmentOptions {
 /// Names of packs, as objects refer to them: the files' stems.
 std::vector<std::string> pack_names(const SegmentOptions& options);
 
-/// The files that the arguments name: files as they are, of folders all files that begin like an
-/// image. Throws `Error` if there are none, if one is missing, or if two would write the same
-/// results.
-std::vector<std::filesystem::path> list_images(const std::vector<std::string>& inputs);
+/// The pictures that the arguments name: files and slices of volumes as they are, of folders all
+/// files that begin like an image. Throws `Error` if there are none, if one is missing, or if two
+/// would write the same results.
+std::vector<ImageReference> list_images(const std::vector<std::string>& inputs);
 
 /// Throws `UsageError` for a window or cleaning that cannot be.
 void check_options(const SegmentOptions& options);
 
 /// Throws `Error` if a mask or overlay to be written is one of the inputs. (STEM.json may be: its
 /// prompts are read, changed and written again.)
-void require_inputs_kept(const std::vector<std::filesystem::path>& images,
-                         const SegmentOptions& options);
+void require_inputs_kept(const std::vector<ImageReference>& images, const SegmentOptions& options);
 
 /// The objects that the user named, checked before any work; none if packs bring their own prompts.
 /// Every object's pack is one of the packs given. Throws `UsageError`, or `Error` for a prompts

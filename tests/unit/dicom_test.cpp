@@ -408,8 +408,9 @@ TEST_CASE("read_image: every format by content, and DCMTK's log level is left as
 
   const std::string text = "hello, this is not a picture";
   promiseg_test::write_bytes(folder / "t.dcm", text);
-  check_contains(refusal(folder / "t.dcm", ErrorCode::bad_format),
-                 "expected PNG, JPEG, TIFF or DICOM, the file begins with \"hello, this is n\"");
+  check_contains(
+      refusal(folder / "t.dcm", ErrorCode::bad_format),
+      "expected PNG, JPEG, TIFF, DICOM or NIfTI, the file begins with \"hello, this is n\"");
   const std::string group8("\x08\0garbage that is no DICOM at all", 34);
   promiseg_test::write_bytes(folder / "g.dcm", group8);
   refusal(folder / "g.dcm", ErrorCode::bad_format);

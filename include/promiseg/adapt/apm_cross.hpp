@@ -10,7 +10,7 @@
 
 #include "promiseg/adapt/pack_config.hpp"
 #include "promiseg/nn/attention.hpp"
-#include "promiseg/nn/conv.hpp"
+#include "promiseg/nn/conv_norm.hpp"
 #include "promiseg/nn/norm.hpp"
 
 namespace promiseg {
@@ -125,13 +125,13 @@ inline Tensor<float, 3> sine_position(Index height, Index width, Index channels)
 
 }  // namespace detail
 
-/// [1, h, w, C] to [1, 2h - 2, 2w - 2, C].
+/// [B, h, w, C] to [B, 2h - 2, 2w - 2, C].
 template <Backend B>
 class Upsampler {
  public:
   Upsampler(B& backend, const UpsamplerWeights& weights)
       : deconv_(backend, weights.deconv),
-        conv_(backend, nn::fold_batch_norm({weights.conv, weights.norm}).view(), 1, 0) {}
+        conv_(backend, {weights.conv, weights.norm}, Index{1}, Index{0}) {}
 
   Extents<4> output(const Extents<4>& in) const { return conv_.output(deconv_.output(in)); }
 
@@ -145,7 +145,7 @@ class Upsampler {
 
  private:
   nn::ConvTranspose2d<B> deconv_;
-  nn::Conv2d<B> conv_;
+  nn::ConvNorm<B> conv_;
 };
 
 /// Cross attention, then a perceptron, each with its norm behind it.
@@ -158,7 +158,7 @@ class CrossLayer {
         mlp_(backend, weights.lin1, weights.lin2, Activation::gelu),
         norm3_(backend, weights.norm3) {}
 
-  /// queries [1, N, C] updated; query_position [1, N, C]; keys and values [1, M, C].
+  /// queries [B, N, C] updated; query_position [B, N, C]; keys and values [B, M, C].
   void operator()(nn::Workspace<B>& workspace, TensorView<float, 3> queries,
                   TensorView<const float, 3> query_position, TensorView<const float, 3> keys,
                   TensorView<const float, 3> values) const {
@@ -167,7 +167,8 @@ class CrossLayer {
     workspace.backend().add(queries.with_unit_axis(0), query_position.with_unit_axis(0),
                             positioned.with_unit_axis(0));
     attention_(workspace, positioned, keys, values, queries, queries);
-    const auto rows = queries.select(0, 0);
+    const auto rows =
+        queries.reshaped(Extents<2>{queries.extent(0) * queries.extent(1), queries.extent(2)});
     norm1_(workspace, rows, rows);
     mlp_(workspace, rows, rows, rows);
     norm3_(workspace, rows, rows);
@@ -201,28 +202,30 @@ class ApmCross {
     }
   }
 
-  /// taps: three features [h, w, C] on the backend, deepest first; logits [1, 2 * points].
-  void operator()(nn::Workspace<B>& workspace, const std::vector<TensorView<float, 3>>& taps,
+  /// taps: three features [B, h, w, C] on the backend, deepest first; logits [B, 2 * points].
+  void operator()(nn::Workspace<B>& workspace, const std::vector<TensorView<float, 4>>& taps,
                   TensorView<float, 2> logits) const {
     const auto frame = workspace.frame();
-    const auto queries = workspace.tensor(query_feat_.view().with_unit_axis(0).extents());
-    workspace.backend().copy(query_feat_.view().with_unit_axis(0).with_unit_axis(0),
+    const Extents<2> query = query_feat_.view().extents();
+    const auto queries = workspace.tensor(Extents<3>{logits.extent(0), query[0], query[1]});
+    workspace.backend().copy(repeated(query_feat_, queries.extents()).with_unit_axis(0),
                              queries.with_unit_axis(0));
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       attend(workspace, i, taps[i % positions_.size()], queries);
     }
-    const Index points = queries.extent(1);
-    prompt_(workspace, queries.select(0, 0), logits.reshaped(Extents<2>{points, 2}));
+    const Index points = queries.extent(0) * queries.extent(1);
+    prompt_(workspace, queries.reshaped(Extents<2>{points, query[1]}),
+            logits.reshaped(Extents<2>{points, 2}));
   }
 
  private:
   /// Layer `index` over one level: level 0 as it is, 1 enlarged once, 2 twice.
-  void attend(nn::Workspace<B>& workspace, std::size_t index, TensorView<const float, 3> tap,
+  void attend(nn::Workspace<B>& workspace, std::size_t index, TensorView<const float, 4> tap,
               TensorView<float, 3> queries) const {
     const auto frame = workspace.frame();
     const std::size_t level = index % positions_.size();
-    auto features = workspace.tensor(tap.with_unit_axis(0).extents());
-    workspace.backend().copy(tap.with_unit_axis(0), features);
+    auto features = workspace.tensor(tap.extents());
+    workspace.backend().copy(tap, features);
     if (level == 1) features = enlarge(workspace, upsamplers_[0], features);
     if (level == 2) {
       features = enlarge(workspace, upsamplers_[1], features);
@@ -234,10 +237,18 @@ class ApmCross {
                 embedding.with_unit_axis(0).with_unit_axis(0).broadcast_to(features.extents()),
                 features);
     const auto keys = workspace.tensor(features.extents());
-    backend.add(features, positions_[level].view().with_unit_axis(0), keys);
-    const Extents<3> flat{1, features.extent(1) * features.extent(2), features.extent(3)};
-    layers_[index](workspace, queries, query_embedding_.view().with_unit_axis(0),
+    const auto position = positions_[level].view().with_unit_axis(0);
+    backend.add(features, position.broadcast_to(features.extents()), keys);
+    const Extents<3> flat{features.extent(0), features.extent(1) * features.extent(2),
+                          features.extent(3)};
+    layers_[index](workspace, queries, repeated(query_embedding_, queries.extents()),
                    keys.reshaped(flat), features.reshaped(flat));
+  }
+
+  /// [N, C] for every item of [B, N, C].
+  static TensorView<const float, 3> repeated(const nn::Parameter<2>& queries,
+                                             const Extents<3>& extents) {
+    return queries.view().with_unit_axis(0).broadcast_to(extents);
   }
 
   static TensorView<float, 4> enlarge(nn::Workspace<B>& workspace, const Upsampler<B>& upsampler,

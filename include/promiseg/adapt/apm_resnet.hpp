@@ -8,8 +8,7 @@
 #include <vector>
 
 #include "promiseg/adapt/pack_config.hpp"
-#include "promiseg/nn/conv.hpp"
-#include "promiseg/nn/linear.hpp"
+#include "promiseg/nn/conv_norm.hpp"
 
 namespace promiseg {
 
@@ -80,10 +79,10 @@ template <Backend B>
 class ResidualBlock {
  public:
   ResidualBlock(B& backend, const ResidualBlockWeights& weights)
-      : conv1_(backend, nn::fold_batch_norm(weights.conv1).view(), weights.stride, 1),
-        conv2_(backend, nn::fold_batch_norm(weights.conv2).view(), 1, 1) {
+      : conv1_(backend, weights.conv1, weights.stride, Index{1}),
+        conv2_(backend, weights.conv2, Index{1}, Index{1}) {
     if (weights.shortcut.has_value()) {
-      shortcut_.emplace(backend, nn::fold_batch_norm(*weights.shortcut).view(), weights.stride, 0);
+      shortcut_.emplace(backend, *weights.shortcut, weights.stride, Index{0});
     }
   }
 
@@ -103,9 +102,9 @@ class ResidualBlock {
   }
 
  private:
-  nn::Conv2d<B> conv1_;
-  nn::Conv2d<B> conv2_;
-  std::optional<nn::Conv2d<B>> shortcut_;
+  nn::ConvNorm<B> conv1_;
+  nn::ConvNorm<B> conv2_;
+  std::optional<nn::ConvNorm<B>> shortcut_;
 };
 
 template <Backend B>
@@ -115,22 +114,23 @@ class ApmResnet {
       : fusion_{nn::Conv2d<B>(backend, weights.fusion[0], 1, 1),
                 nn::Conv2d<B>(backend, weights.fusion[1], 1, 1),
                 nn::Conv2d<B>(backend, weights.fusion[2], 1, 1)},
-        stem_(backend, nn::fold_batch_norm(weights.stem).view(), 1, 1),
+        stem_(backend, weights.stem, Index{1}, Index{1}),
         fc_(backend, weights.fc) {
     for (const ResidualBlockWeights& block : weights.blocks) blocks_.emplace_back(backend, block);
   }
 
-  /// taps: features [h, w, C_i] on the backend in the order of concatenation; fused [1, h, w, 256]
-  /// and logits [1, 2 * points] are written.
-  void operator()(nn::Workspace<B>& workspace, const std::vector<TensorView<float, 3>>& taps,
+  /// taps: features [B, h, w, C_i] on the backend in the order of concatenation; fused
+  /// [B, h, w, 256] and logits [B, 2 * points] are written.
+  void operator()(nn::Workspace<B>& workspace, const std::vector<TensorView<float, 4>>& taps,
                   TensorView<float, 4> fused, TensorView<float, 2> logits) const {
     const auto frame = workspace.frame();
     fuse(workspace, taps, fused);
     auto features = workspace.tensor(stem_.output(fused.extents()));
     stem_(workspace, fused, features, Activation::relu);
     constexpr ConvGeometry kPool{3, 2, 1};
-    const auto pooled = workspace.tensor(Extents<4>{
-        1, kPool.output(features.extent(1)), kPool.output(features.extent(2)), features.extent(3)});
+    const auto pooled =
+        workspace.tensor(Extents<4>{features.extent(0), kPool.output(features.extent(1)),
+                                    kPool.output(features.extent(2)), features.extent(3)});
     workspace.backend().max_pool2d(features, kPool, pooled);
     features = pooled;
     for (const ResidualBlock<B>& block : blocks_) {
@@ -138,23 +138,24 @@ class ApmResnet {
       block(workspace, features, next);
       features = next;
     }
-    const auto mean = workspace.tensor(Extents<2>{1, features.extent(3)});
+    const auto mean = workspace.tensor(Extents<2>{features.extent(0), features.extent(3)});
     workspace.backend().mean_pixels(features, mean);
     fc_(workspace, mean, logits);
   }
 
  private:
   /// Concatenates the taps on channels and runs the three convolutions, ReLU between them.
-  void fuse(nn::Workspace<B>& workspace, const std::vector<TensorView<float, 3>>& taps,
+  void fuse(nn::Workspace<B>& workspace, const std::vector<TensorView<float, 4>>& taps,
             TensorView<float, 4> fused) const {
     const auto frame = workspace.frame();
     Index channels = 0;
-    for (const auto& tap : taps) channels += tap.extent(2);
-    const auto joined = workspace.tensor(Extents<4>{1, fused.extent(1), fused.extent(2), channels});
+    for (const auto& tap : taps) channels += tap.extent(3);
+    const auto joined =
+        workspace.tensor(Extents<4>{fused.extent(0), fused.extent(1), fused.extent(2), channels});
     Index at = 0;
     for (const auto& tap : taps) {
-      workspace.backend().copy(tap.with_unit_axis(0), joined.slice(3, at, tap.extent(2)));
-      at += tap.extent(2);
+      workspace.backend().copy(tap, joined.slice(3, at, tap.extent(3)));
+      at += tap.extent(3);
     }
     const auto first = workspace.tensor(fused.extents());
     const auto second = workspace.tensor(fused.extents());
@@ -164,7 +165,7 @@ class ApmResnet {
   }
 
   std::array<nn::Conv2d<B>, 3> fusion_;
-  nn::Conv2d<B> stem_;
+  nn::ConvNorm<B> stem_;
   std::vector<ResidualBlock<B>> blocks_;
   nn::Linear<B> fc_;
 };

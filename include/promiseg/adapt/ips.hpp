@@ -28,15 +28,16 @@ class Ips {
   Ips(B& backend, const IpsWeights& weights)
       : lin1_(backend, weights.lin1), lin2_(backend, weights.lin2) {}
 
-  /// embedding [1, h, w, C]; increment [mask tokens, C] of the mask tokens.
+  /// embedding [B, h, w, C]; increment [B, mask tokens, C] of the mask tokens.
   void operator()(nn::Workspace<B>& workspace, TensorView<const float, 4> embedding,
-                  TensorView<float, 2> increment) const {
+                  TensorView<float, 3> increment) const {
     const auto frame = workspace.frame();
-    const auto mean = workspace.tensor(Extents<2>{1, embedding.extent(3)});
-    const auto hidden = workspace.tensor(Extents<2>{1, lin1_.outputs()});
+    const Index batch = embedding.extent(0);
+    const auto mean = workspace.tensor(Extents<2>{batch, embedding.extent(3)});
+    const auto hidden = workspace.tensor(Extents<2>{batch, lin1_.outputs()});
     workspace.backend().mean_pixels(embedding, mean);
     lin1_(workspace, mean, hidden, Activation::gelu);
-    lin2_(workspace, hidden, increment.reshaped(Extents<2>{1, increment.size()}));
+    lin2_(workspace, hidden, increment.reshaped(Extents<2>{batch, increment.size() / batch}));
   }
 
  private:

@@ -46,7 +46,7 @@ class Adapter {
   /// `not_found` if a tap is missing, `shape_mismatch` if one has another shape.
   PredictedPoints predict_points(const std::map<Index, Tensor<float, 3>>& taps) {
     const auto frame = workspace_.frame();
-    std::vector<TensorView<float, 3>> features;
+    std::vector<TensorView<float, 4>> features;
     for (Index number : config_.tap_blocks) {
       const auto tap = taps.find(number);
       require(tap != taps.end(), ErrorCode::not_found, "the pack needs the encoder's features ",
@@ -55,7 +55,7 @@ class Adapter {
       require(tap->second.extent(0) == grid_ && tap->second.extent(1) == grid_,
               ErrorCode::shape_mismatch, "tap.", number, ": expected ", grid_, " x ", grid_,
               " positions, got shape ", shape_text(tap->second.extents()));
-      features.push_back(upload(tap->second));
+      features.push_back(upload(tap->second).with_unit_axis(0));
     }
     PredictedPoints predicted;
     const auto logits = workspace_.tensor(Extents<2>{1, 2 * config_.point_num});
@@ -79,9 +79,9 @@ class Adapter {
     if (!ips_.has_value()) return {};
     const auto frame = workspace_.frame();
     const auto features = upload(embedding);
-    const auto increment = workspace_.tensor(Extents<2>{mask_tokens_, embedding.extent(2)});
+    const auto increment = workspace_.tensor(Extents<3>{1, mask_tokens_, embedding.extent(2)});
     (*ips_)(workspace_, features.with_unit_axis(0), increment);
-    return download<2>(increment);
+    return download<2>(increment.select(0, 0));
   }
 
  private:

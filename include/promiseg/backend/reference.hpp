@@ -179,7 +179,7 @@ class ReferenceBackend {
     });
   }
 
- private:
+ protected:  // for the gradients of reference_training.hpp
   static void copy_vector(TensorView<const float, 1> from, TensorView<float, 1> to) {
     require_shape(from, to.extents(), "upload or download: source");
     for (Index i = 0; i < to.extent(0); ++i) to(i) = from(i);

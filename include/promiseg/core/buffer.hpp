@@ -28,6 +28,13 @@ class Buffer {
     if (data_ != nullptr) release_(data_);
   }
 
+  /// Makes `size()` smaller; all of the memory stays owned.
+  void truncate(std::size_t size) {
+    require(size <= size_, ErrorCode::invalid_argument, "buffer of ", size_,
+            " bytes cannot be truncated to ", size);
+    size_ = size;
+  }
+
   void* data() const { return data_; }
   std::size_t size() const { return size_; }
   MemorySpace space() const { return space_; }

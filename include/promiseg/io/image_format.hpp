@@ -24,23 +24,40 @@ constexpr std::string_view format_name(ImageFormat format) {
   return kNames[static_cast<std::size_t>(format)];
 }
 
+/// True if `magic` stands at byte `at` of a file that begins with `head`.
+inline bool has_magic(std::span<const std::byte> head, std::size_t at, std::string_view magic) {
+  return head.size() >= at + magic.size() &&
+         std::equal(magic.begin(), magic.end(), head.begin() + static_cast<std::ptrdiff_t>(at),
+                    [](char a, std::byte b) { return static_cast<std::byte>(a) == b; });
+}
+
 /// The format that a file's first bytes (132 are enough) declare; a name's extension never counts.
 /// DICOM is known by "DICM" at byte 128, even if the preamble before it looks like TIFF.
 inline std::optional<ImageFormat> detect_image_format(std::span<const std::byte> head) {
-  const auto has = [&](std::size_t at, std::string_view magic) {
-    return head.size() >= at + magic.size() &&
-           std::equal(magic.begin(), magic.end(), head.begin() + static_cast<std::ptrdiff_t>(at),
-                      [](char a, std::byte b) { return static_cast<std::byte>(a) == b; });
-  };
   using namespace std::string_view_literals;
-  if (has(128, "DICM"sv)) return ImageFormat::dicom;
-  if (has(0, "\x89PNG\r\n\x1a\n"sv)) return ImageFormat::png;
-  if (has(0, "\xff\xd8\xff"sv)) return ImageFormat::jpeg;
+  if (has_magic(head, 128, "DICM"sv)) return ImageFormat::dicom;
+  if (has_magic(head, 0, "\x89PNG\r\n\x1a\n"sv)) return ImageFormat::png;
+  if (has_magic(head, 0, "\xff\xd8\xff"sv)) return ImageFormat::jpeg;
   // "+" instead of "*" is BigTIFF.
   for (std::string_view magic : {"II*\0"sv, "MM\0*"sv, "II+\0"sv, "MM\0+"sv}) {
-    if (has(0, magic)) return ImageFormat::tiff;
+    if (has_magic(head, 0, magic)) return ImageFormat::tiff;
   }
   return std::nullopt;
+}
+
+/// 1 or 2 if the first bytes (348 are enough) are a header of that version of NIfTI, else 0. "n+"
+/// says that the voxels follow in the same file, "ni" that they are in one of their own.
+inline int nifti_version(std::span<const std::byte> head) {
+  using namespace std::string_view_literals;
+  if (has_magic(head, 344, "n+1\0"sv) || has_magic(head, 344, "ni1\0"sv)) return 1;
+  if (has_magic(head, 4, "n+2\0\r\n\x1a\n"sv) || has_magic(head, 4, "ni2\0\r\n\x1a\n"sv)) return 2;
+  return 0;
+}
+
+/// True if a file that begins so may be a NIfTI volume: it has the header, or it is gzip, which no
+/// other format here comes in.
+inline bool looks_like_nifti(std::span<const std::byte> head) {
+  return nifti_version(head) != 0 || has_magic(head, 0, "\x1f\x8b");
 }
 
 /// The first bytes of a file for a message: printable characters as they are, others as \xNN.

@@ -57,7 +57,7 @@ struct RawImage {
   bool inverted = false;  ///< the file means low values to be bright (MONOCHROME1, MINISWHITE)
   /// What applies when the user gives no window; none: 8-bit values are taken as they are.
   std::optional<Window> suggested_window;
-  std::string format;  ///< "PNG", "JPEG", "TIFF" or "DICOM"
+  std::string format;  ///< "PNG", "JPEG", "TIFF", "DICOM" or "NIfTI"
   Index frames = 1;    ///< how many pictures the file holds; this is one of them
 
   Extents<3> extents() const {

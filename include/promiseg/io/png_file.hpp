@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "promiseg/core/error.hpp"
@@ -189,17 +190,24 @@ inline RawImage decode_png(std::span<const std::byte> bytes, const std::filesyst
   return raw;
 }
 
-/// Writes an 8-bit image `[height, width, 1 or 3]` as a grey or RGB PNG; the file appears whole or
-/// not at all. Throws `shape_mismatch`, `not_found` (no such folder) or `io`.
-inline void write_png(const std::filesystem::path& path, ImageView image) {
+/// The bytes of a grey or RGB PNG of an 8-bit image `[height, width, 1 or 3]`. `path` is for
+/// messages. Throws `shape_mismatch`, and `io` for a picture that libpng refuses.
+inline std::vector<std::byte> encode_png(ImageView image, const std::filesystem::path& path) {
   require_image(image);
   detail::PngStream stream;
   detail::PngHandle handle(detail::PngHandle::Direction::write, stream);
   std::vector<std::uint8_t> row(static_cast<std::size_t>(image.extent(1) * image.extent(2)));
   require(detail::png_write_rows(handle, stream, image, row.data()), ErrorCode::io, path.string(),
           ": cannot encode the PNG: ", stream.message);
+  return std::move(stream.output);
+}
+
+/// Writes an image as `encode_png` makes it; the file appears whole or not at all. Throws
+/// `shape_mismatch`, `not_found` (no such folder) or `io`.
+inline void write_png(const std::filesystem::path& path, ImageView image) {
+  const std::vector<std::byte> bytes = encode_png(image, path);
   AtomicFile file(path);
-  file.write(stream.output);
+  file.write(bytes);
   file.commit();
 }
 

@@ -1,54 +1,28 @@
 // Convolutions over channels-last images, made from PyTorch's weight layouts.
 #pragma once
 
-#include <cmath>
-
-#include "promiseg/core/tensor.hpp"
 #include "promiseg/nn/parameter.hpp"
 #include "promiseg/nn/weight_source.hpp"
 #include "promiseg/nn/workspace.hpp"
 
 namespace promiseg::nn {
 
-/// A convolution's weights with the batch norm behind it multiplied in: frozen weights need it
-/// only once.
-struct FoldedConv {
-  Tensor<float, 4> weight;
-  Tensor<float, 1> bias;
+namespace detail {
 
-  ConvWeights view() const { return {weight.view(), bias.view()}; }
-  /// Of a 1x1 convolution, as a matrix.
-  LinearWeights linear() const {
-    return {weight.view().reshaped(Extents<2>{weight.extent(0), weight.extent(1)}), bias.view()};
-  }
-};
-
-/// `w' = w * gamma / sqrt(var + eps)`, `b' = beta + (b - mean) * gamma / sqrt(var + eps)`, in
-/// double.
-inline FoldedConv fold_batch_norm(const ConvNormWeights& weights) {
-  constexpr double kEpsilon = 1e-5;  // of every BatchNorm in the originals
-  const TensorView<const float, 4> weight = weights.conv.weight;
-  FoldedConv folded{Tensor<float, 4>(weight.extents()), Tensor<float, 1>({weight.extent(0)})};
-  const Index inputs = weight.size() / weight.extent(0);
-  for (Index o = 0; o < weight.extent(0); ++o) {
-    const double factor =
-        double{weights.norm.gamma(o)} / std::sqrt(double{weights.norm.variance(o)} + kEpsilon);
-    for (Index i = o * inputs; i < (o + 1) * inputs; ++i) {
-      folded.weight.data()[i] = static_cast<float>(double{weight.data()[i]} * factor);
-    }
-    const double bias = weights.conv.bias.data() != nullptr ? double{weights.conv.bias(o)} : 0.0;
-    folded.bias.data()[o] = static_cast<float>(double{weights.norm.beta(o)} +
-                                               (bias - double{weights.norm.mean(o)}) * factor);
-  }
-  return folded;
+/// [A, B, k, k] as [A, B, k * k].
+inline TensorView<const float, 3> taps_together(TensorView<const float, 4> weight) {
+  return weight.reshaped(
+      Extents<3>{weight.extent(0), weight.extent(1), weight.extent(2) * weight.extent(3)});
 }
+
+}  // namespace detail
 
 /// A square-kernel convolution with every channel connected.
 template <Backend B>
 class Conv2d {
  public:
   Conv2d(B& backend, const ConvWeights& weights, Index stride, Index padding)
-      : weight_(backend.pack(matrix(weights.weight).view())),
+      : weight_(pack_weight(backend, matrix(weights.weight))),
         bias_(backend, weights.bias),
         geometry_{weights.weight.extent(2), stride, padding},
         outputs_(weights.weight.extent(0)) {}
@@ -66,11 +40,9 @@ class Conv2d {
   }
 
  private:
-  /// [O, I, k, k] to [O, k * k * I]
-  static Tensor<float, 2> matrix(TensorView<const float, 4> weight) {
-    const Tensor<float, 4> ordered(weight.permuted({0, 2, 3, 1}));
-    return Tensor<float, 2>(
-        ordered.view().reshaped(Extents<2>{weight.extent(0), weight.size() / weight.extent(0)}));
+  /// [O, I, k, k] to [1, O, k * k, I]
+  static TensorView<const float, 4> matrix(TensorView<const float, 4> weight) {
+    return detail::taps_together(weight).permuted({0, 2, 1}).with_unit_axis(0);
   }
 
   typename B::PackedMatrix weight_;
@@ -84,7 +56,7 @@ template <Backend B>
 class DepthwiseConv2d {
  public:
   DepthwiseConv2d(B& backend, const ConvWeights& weights, Index stride, Index padding)
-      : weight_(backend, channels_last(weights.weight).view()),
+      : weight_(backend, channels_last(weights.weight)),
         bias_(backend, weights.bias),
         geometry_{weights.weight.extent(2), stride, padding} {}
 
@@ -100,8 +72,8 @@ class DepthwiseConv2d {
 
  private:
   /// [C, 1, k, k] to [k, k, C]
-  static Tensor<float, 3> channels_last(TensorView<const float, 4> weight) {
-    return Tensor<float, 3>(weight.select(1, 0).permuted({1, 2, 0}));
+  static TensorView<const float, 3> channels_last(TensorView<const float, 4> weight) {
+    return weight.select(1, 0).permuted({1, 2, 0});
   }
 
   Parameter<3> weight_;
@@ -114,7 +86,7 @@ template <Backend B>
 class ConvTranspose2d {
  public:
   ConvTranspose2d(B& backend, const ConvWeights& weights)
-      : weight_(backend.pack(matrix(weights.weight).view())),
+      : weight_(pack_weight(backend, matrix(weights.weight))),
         bias_(backend, weights.bias),
         kernel_(weights.weight.extent(2)),
         outputs_(weights.weight.extent(1)) {}
@@ -129,11 +101,9 @@ class ConvTranspose2d {
   }
 
  private:
-  /// [I, O, k, k] to [k * k * O, I]
-  static Tensor<float, 2> matrix(TensorView<const float, 4> weight) {
-    const Tensor<float, 4> ordered(weight.permuted({2, 3, 1, 0}));
-    return Tensor<float, 2>(
-        ordered.view().reshaped(Extents<2>{weight.size() / weight.extent(0), weight.extent(0)}));
+  /// [I, O, k, k] to [k * k, O, 1, I]
+  static TensorView<const float, 4> matrix(TensorView<const float, 4> weight) {
+    return detail::taps_together(weight).permuted({2, 1, 0}).with_unit_axis(2);
   }
 
   typename B::PackedMatrix weight_;

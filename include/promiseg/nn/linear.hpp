@@ -16,7 +16,7 @@ template <Backend B>
 class Linear {
  public:
   Linear(B& backend, const LinearWeights& weights)
-      : weight_(backend.pack(weights.weight)),
+      : weight_(pack_weight(backend, detail::as_rank4(weights.weight.with_unit_axis(1)))),
         bias_(backend, weights.bias),
         outputs_(weights.weight.extent(0)) {}
 

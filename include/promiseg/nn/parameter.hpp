@@ -1,13 +1,52 @@
-// A weight tensor in a backend's memory.
+// Weights in a backend's memory, and how a backend that trains learns where they came from.
 #pragma once
 
 #include <cstddef>
 
 #include "promiseg/backend/concept.hpp"
+#include "promiseg/core/tensor.hpp"
 
 namespace promiseg::nn {
 
-/// Owns a copy of a host tensor in the backend's memory space. Empty for an empty view.
+/// A backend that trains must know which weight lies where, to bring its gradient back. Both views
+/// of a weight have the same shape; the host's lies in the tensor that the weight source gave out.
+template <class B>
+concept TracksWeights = Backend<B> &&
+    requires(B& backend, TensorView<const float, 4> host, TensorView<const float, 4> stored) {
+  backend.track(host, stored);
+  { backend.pack_tracked(host) } -> std::same_as<typename B::PackedMatrix>;
+};
+
+namespace detail {
+
+/// The same view with axes of extent 1 before the others.
+template <class T, std::size_t Rank>
+TensorView<T, 4> as_rank4(const TensorView<T, Rank>& view) {
+  if constexpr (Rank == 4) {
+    return view;
+  } else {
+    return as_rank4(view.with_unit_axis(0));
+  }
+}
+
+}  // namespace detail
+
+/// Packs a weight matrix given as [o1, o2, i1, i2], of any strides: o1 * o2 outputs by i1 * i2
+/// inputs. A checkpoint's weight in another order is a view of it, not a copy.
+template <Backend B>
+typename B::PackedMatrix pack_weight(B& backend, const TensorView<const float, 4>& weight) {
+  if constexpr (TracksWeights<B>) {
+    return backend.pack_tracked(weight);
+  } else {
+    const Extents<2> matrix{weight.extent(0) * weight.extent(1),
+                            weight.extent(2) * weight.extent(3)};
+    if (weight.is_contiguous()) return backend.pack(weight.reshaped(matrix));
+    const Tensor<float, 4> ordered(weight);
+    return backend.pack(ordered.view().reshaped(matrix));
+  }
+}
+
+/// Owns a copy of a host tensor, row-major, in the backend's memory space. Empty for an empty view.
 template <std::size_t Rank>
 class Parameter {
  public:
@@ -20,8 +59,16 @@ class Parameter {
     const TensorView<float, Rank> stored(static_cast<float*>(buffer_.data()), host.extents(),
                                          backend.space());
     const Extents<1> flat{host.size()};
-    backend.upload(host.reshaped(flat), stored.reshaped(flat));
+    if (host.is_contiguous()) {
+      backend.upload(host.reshaped(flat), stored.reshaped(flat));
+    } else {
+      const Tensor<float, Rank> ordered(host);
+      backend.upload(ordered.view().reshaped(flat), stored.reshaped(flat));
+    }
     view_ = stored;
+    if constexpr (TracksWeights<B>) {
+      backend.track(detail::as_rank4(host), detail::as_rank4(view_));
+    }
   }
 
   TensorView<const float, Rank> view() const { return view_; }

@@ -92,6 +92,27 @@ class PromptEncoder {
     if (needs_padding_point(prompt)) encode_point({0, 0, kIgnored}, tokens.select(0, row++));
   }
 
+  /// The derivatives of a loss by x and y of a point, given those by its token [C]; zero for an
+  /// ignored point.
+  std::array<float, 2> coordinate_gradient(const PointPrompt& point,
+                                           TensorView<const float, 1> by_token) const {
+    if (point.label == kIgnored) return {0, 0};
+    const Index half = width_ / 2;
+    const float x = 2.0F * ((point.x + 0.5F) / image_size_) - 1.0F;
+    const float y = 2.0F * ((point.y + 0.5F) / image_size_) - 1.0F;
+    double by_x = 0;
+    double by_y = 0;
+    for (Index i = 0; i < half; ++i) {
+      const float angle = phase_angle(x, y, i);
+      const double by_angle = double{by_token(i)} * double{std::cos(angle)} -
+                              double{by_token(half + i)} * double{std::sin(angle)};
+      by_x += by_angle * double{gaussian_.view()(0, i)};
+      by_y += by_angle * double{gaussian_.view()(1, i)};
+    }
+    const double slope = 4.0 * std::numbers::pi / double{image_size_};
+    return {static_cast<float>(by_x * slope), static_cast<float>(by_y * slope)};
+  }
+
   /// [1, 1, 1, C] on the backend: what is added to the embedding where there is no mask prompt.
   TensorView<const float, 4> no_mask() const { return no_mask_.view(); }
 
@@ -120,14 +141,19 @@ class PromptEncoder {
     return image.reshaped(Extents<2>{image.size() / image.extent(3), image.extent(3)});
   }
 
+  /// Of a position scaled to [-1, 1], at frequency i.
+  float phase_angle(float x, float y, Index i) const {
+    const float phase = x * gaussian_.view()(0, i) + y * gaussian_.view()(1, i);
+    return 2.0F * std::numbers::pi_v<float> * phase;
+  }
+
   /// `_pe_encoding` of a position scaled to [0, 1].
   void encode_position(float x, float y, TensorView<float, 1> out) const {
     const float centred_x = 2.0F * x - 1.0F;
     const float centred_y = 2.0F * y - 1.0F;
     const Index half = width_ / 2;
     for (Index i = 0; i < half; ++i) {
-      const float phase = centred_x * gaussian_.view()(0, i) + centred_y * gaussian_.view()(1, i);
-      const float angle = 2.0F * std::numbers::pi_v<float> * phase;
+      const float angle = phase_angle(centred_x, centred_y, i);
       out(i) = std::sin(angle);
       out(half + i) = std::cos(angle);
     }

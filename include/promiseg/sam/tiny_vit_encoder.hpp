@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "promiseg/nn/conv_norm.hpp"
 #include "promiseg/sam/vit_encoder.hpp"
 
 namespace promiseg {
@@ -122,17 +123,11 @@ inline TinyVitWeights tiny_vit_weights(nn::WeightSource& source, const ModelConf
 
 namespace detail {
 
-/// A 1x1 convolution with its batch norm folded in.
-template <Backend B>
-nn::Linear<B> pointwise(B& backend, const nn::ConvNormWeights& weights) {
-  return nn::Linear<B>(backend, nn::fold_batch_norm(weights).linear());
-}
-
 /// A depth-wise convolution of odd kernel that keeps the size at stride 1.
 template <Backend B>
-nn::DepthwiseConv2d<B> depthwise(B& backend, const nn::ConvNormWeights& weights, Index stride) {
+nn::DepthwiseConvNorm<B> depthwise(B& backend, const nn::ConvNormWeights& weights, Index stride) {
   const Index kernel = weights.conv.weight.extent(2);
-  return nn::DepthwiseConv2d<B>(backend, nn::fold_batch_norm(weights).view(), stride, kernel / 2);
+  return nn::DepthwiseConvNorm<B>(backend, weights, stride, kernel / 2);
 }
 
 /// Rows [h * w, C] of an image [h, w, C].
@@ -148,9 +143,9 @@ template <Backend B>
 class MbConv {
  public:
   MbConv(B& backend, const MbConvWeights& weights)
-      : expand_(detail::pointwise(backend, weights.expand)),
+      : expand_(backend, weights.expand),
         depthwise_(detail::depthwise(backend, weights.depthwise, 1)),
-        project_(detail::pointwise(backend, weights.project)) {}
+        project_(backend, weights.project) {}
 
   /// Updates the features [h, w, C] in place.
   void operator()(nn::Workspace<B>& workspace, TensorView<float, 3> features) const {
@@ -165,9 +160,9 @@ class MbConv {
   }
 
  private:
-  nn::Linear<B> expand_;
-  nn::DepthwiseConv2d<B> depthwise_;
-  nn::Linear<B> project_;
+  nn::LinearNorm<B> expand_;
+  nn::DepthwiseConvNorm<B> depthwise_;
+  nn::LinearNorm<B> project_;
 };
 
 /// `TinyViTBlock`: windowed attention, a depth-wise convolution, a perceptron.
@@ -259,7 +254,7 @@ class TinyVitBlock {
   nn::Parameter<1> padding_;
   nn::Parameter<3> bias_;
   nn::Linear<B> projection_;
-  nn::DepthwiseConv2d<B> local_conv_;
+  nn::DepthwiseConvNorm<B> local_conv_;
   nn::LayerNorm<B> mlp_norm_;
   nn::Mlp<B> mlp_;
   Index heads_;
@@ -271,9 +266,9 @@ template <Backend B>
 class PatchMerging {
  public:
   PatchMerging(B& backend, const PatchMergingWeights& weights, Index stride)
-      : conv1_(detail::pointwise(backend, weights.conv1)),
+      : conv1_(backend, weights.conv1),
         conv2_(detail::depthwise(backend, weights.conv2, stride)),
-        conv3_(detail::pointwise(backend, weights.conv3)) {}
+        conv3_(backend, weights.conv3) {}
 
   /// The shape that comes out of [h, w, C].
   Extents<3> output(const Extents<3>& in) const {
@@ -293,9 +288,9 @@ class PatchMerging {
   }
 
  private:
-  nn::Linear<B> conv1_;
-  nn::DepthwiseConv2d<B> conv2_;
-  nn::Linear<B> conv3_;
+  nn::LinearNorm<B> conv1_;
+  nn::DepthwiseConvNorm<B> conv2_;
+  nn::LinearNorm<B> conv3_;
 };
 
 /// `TinyViT` without its classifier, for one image at a time.
@@ -303,8 +298,8 @@ template <Backend B>
 class TinyVitEncoder {
  public:
   TinyVitEncoder(B& backend, const ModelConfig& config, const TinyVitWeights& weights)
-      : patch_embed1_(detail::pointwise(backend, weights.patch_embed1)),
-        patch_embed2_(detail::pointwise(backend, weights.patch_embed2)),
+      : patch_embed1_(backend, weights.patch_embed1),
+        patch_embed2_(backend, weights.patch_embed2),
         neck_(backend, weights.neck) {
     for (std::size_t i = 0; i < weights.stages.size(); ++i) {
       Stage& stage = stages_.emplace_back();
@@ -359,8 +354,8 @@ class TinyVitEncoder {
     return features;
   }
 
-  nn::Linear<B> patch_embed1_;
-  nn::Linear<B> patch_embed2_;
+  nn::LinearNorm<B> patch_embed1_;
+  nn::LinearNorm<B> patch_embed2_;
   std::vector<Stage> stages_;
   Neck<B> neck_;
 };

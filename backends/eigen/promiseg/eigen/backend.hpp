@@ -1,5 +1,5 @@
 // The CPU backend: threads, packed kernels for the instruction set found at run time, and Eigen for
-// products of strided activations.
+// what goes element by element.
 #pragma once
 
 #include <Eigen/Core>
@@ -16,6 +16,8 @@
 #include "promiseg/eigen/gemm.hpp"
 #include "promiseg/eigen/grid_attention.hpp"
 #include "promiseg/eigen/kernels.hpp"
+#include "promiseg/eigen/patches.hpp"
+#include "promiseg/eigen/product.hpp"
 
 namespace promiseg {
 
@@ -69,15 +71,7 @@ class EigenBackend {
   void batched_gemm(TensorView<const float, 3> a, TensorView<const float, 3> b, float scale,
                     TensorView<float, 3> out) {
     require_batched_gemm(a, b, out);
-    constexpr Index kColumns = 1024;  // of one part
-    const Index splits = (out.extent(2) + kColumns - 1) / kColumns;
-    pool_->parallel_for(out.extent(0) * splits, [&](Index part, int /*thread*/) {
-      const Index item = part / splits;
-      const Index begin = part % splits * kColumns;
-      const Index count = std::min(kColumns, out.extent(2) - begin);
-      multiply(a.select(0, item), b.select(0, item).slice(1, begin, count), scale,
-               out.select(0, item).slice(1, begin, count));
-    });
+    multiply(a, b, scale, false, out);
   }
 
   void conv2d(TensorView<const float, 4> in, const PackedMatrix& weights, ConvGeometry geometry,
@@ -85,27 +79,9 @@ class EigenBackend {
     require_conv2d(in, weights.outputs(), weights.inputs(), geometry, epilogue, out);
     require_unit_columns(in, "conv2d: input");
     require_contiguous(out, "conv2d: output");
-    const Index channels = in.extent(3);
-    // Part of one row of the patch matrix [kernel row, kernel column, channel].
+    const eigen::Patches patches(in, geometry, {out.extent(1), out.extent(2)});
     const auto copy_row = [&](Index pixel, Index begin, Index count, float* to) {
-      const Index x = pixel % out.extent(2) * geometry.stride - geometry.padding;
-      const Index y = pixel / out.extent(2) % out.extent(1) * geometry.stride - geometry.padding;
-      const Index item = pixel / (out.extent(1) * out.extent(2));
-      while (count > 0) {
-        const Index tap = begin / channels;
-        const Index channel = begin % channels;
-        const Index run = std::min(count, channels - channel);
-        const Index iy = y + tap / geometry.kernel;
-        const Index ix = x + tap % geometry.kernel;
-        if (iy >= 0 && iy < in.extent(1) && ix >= 0 && ix < in.extent(2)) {
-          std::copy_n(&in(item, iy, ix, channel), run, to);
-        } else {
-          std::fill_n(to, run, 0.0F);
-        }
-        begin += run;
-        count -= run;
-        to += run;
-      }
+      patches.copy(pixel, begin, count, to);
     };
     const Extents<2> rows{out.size() / out.extent(3), out.extent(3)};
     eigen::packed_gemm(*kernels_, *pool_, scratch_.data(), rows[0], weights, copy_row,
@@ -262,14 +238,26 @@ class EigenBackend {
   void add(TensorView<const float, 4> a, TensorView<const float, 4> b, TensorView<float, 4> out) {
     require_shape(a, out.extents(), "add: a");
     require_shape(b, out.extents(), "add: b");
+    const bool dense = a.stride(3) == 1 && b.stride(3) == 1 && out.stride(3) == 1;
     for_lines(out, [&](Index n, Index y, Index x) {
-      line(out, n, y, x) = line(a, n, y, x) + line(b, n, y, x);
+      if (dense) {
+        dense_line(out, n, y, x) = dense_line(a, n, y, x) + dense_line(b, n, y, x);
+      } else {
+        line(out, n, y, x) = line(a, n, y, x) + line(b, n, y, x);
+      }
     });
   }
 
   void copy(TensorView<const float, 4> from, TensorView<float, 4> to) {
     require_shape(from, to.extents(), "copy: source");
-    for_lines(to, [&](Index n, Index y, Index x) { line(to, n, y, x) = line(from, n, y, x); });
+    const bool dense = from.stride(3) == 1 && to.stride(3) == 1;
+    for_lines(to, [&](Index n, Index y, Index x) {
+      if (dense) {
+        std::copy_n(&from(n, y, x, 0), to.extent(3), &to(n, y, x, 0));
+      } else {
+        line(to, n, y, x) = line(from, n, y, x);
+      }
+    });
   }
 
   void grid_attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
@@ -280,7 +268,7 @@ class EigenBackend {
     eigen::grid_attention(*kernels_, *pool_, scratch_.data(), {q, k, v, out, &attention});
   }
 
- private:
+ protected:  // for the gradients of training_backend.hpp
   using Stride = Eigen::InnerStride<>;
   using Line = Eigen::Map<Eigen::ArrayXf, Eigen::Unaligned, Stride>;
   using ConstLine = Eigen::Map<const Eigen::ArrayXf, Eigen::Unaligned, Stride>;
@@ -350,40 +338,32 @@ class EigenBackend {
     return {&image(n, y, x, 0), image.extent(3), Stride(image.stride(3))};
   }
 
-  /// out = scale * a b for matrices of any strides.
-  static void multiply(TensorView<const float, 2> a, TensorView<const float, 2> b, float scale,
-                       TensorView<float, 2> out) {
-    with_map(a, [&](const auto& left) {
-      with_map(b, [&](const auto& right) {
-        with_map(out, [&](auto result) { result.noalias() = scale * (left * right); });
-      });
-    });
+  /// The same where the last axis has stride one, which the compiler must know to use vectors.
+  static Eigen::Map<Eigen::ArrayXf> dense_line(TensorView<float, 4> image, Index n, Index y,
+                                               Index x) {
+    return {&image(n, y, x, 0), image.extent(3)};
+  }
+  static Eigen::Map<const Eigen::ArrayXf> dense_line(TensorView<const float, 4> image, Index n,
+                                                     Index y, Index x) {
+    return {&image(n, y, x, 0), image.extent(3)};
   }
 
-  /// Calls `use` with an Eigen map whose inner stride is one wherever the view has such an axis.
-  template <class T, class Use>
-  static void with_map(TensorView<T, 2> view, const Use& use) {
-    using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-    using ColumnMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
-    const Index rows = view.extent(0);
-    const Index columns = view.extent(1);
-    if (view.stride(1) == 1) {
-      use(matrix_map<T, RowMajor>(view.data(), rows, columns,
-                                  Eigen::OuterStride<>(view.stride(0))));
-    } else if (view.stride(0) == 1) {
-      use(matrix_map<T, ColumnMajor>(view.data(), rows, columns,
-                                     Eigen::OuterStride<>(view.stride(1))));
-    } else {
-      use(matrix_map<T, RowMajor>(
-          view.data(), rows, columns,
-          Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(view.stride(0), view.stride(1))));
+  /// out = scale * a b, or += where `accumulate`; any strides.
+  void multiply(TensorView<const float, 3> a, TensorView<const float, 3> b, float scale,
+                bool accumulate, TensorView<float, 3> out) {
+    if (eigen::has_unit_axis(out)) {
+      eigen::batched_product(*kernels_, *pool_, scratch_.data(), a, b, scale, accumulate, out);
+      return;
     }
-  }
-
-  template <class T, class Matrix, class Strides>
-  static auto matrix_map(T* data, Index rows, Index columns, const Strides& strides) {
-    using Element = std::conditional_t<std::is_const_v<T>, const Matrix, Matrix>;
-    return Eigen::Map<Element, Eigen::Unaligned, Strides>(data, rows, columns, strides);
+    const TensorView<float, 3> dense(products_.take(out.size()), out.extents());
+    eigen::batched_product(*kernels_, *pool_, scratch_.data(), a, b, scale, false, dense);
+    const auto product = dense.with_unit_axis(0);
+    const auto target = out.with_unit_axis(0);
+    if (accumulate) {
+      add(target, product, target);
+    } else {
+      copy(product, target);
+    }
   }
 
   static constexpr Index kLineElements = 16384;  // of one part of an element-wise loop

@@ -319,6 +319,11 @@ struct KernelTable {
 /// The largest tile of any table, for buffers of a fixed size.
 inline constexpr Index kMaxTileRows = 12;
 
+// What function-level target attributes the instruction sets stand for.
+#define PROMISEG_TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define PROMISEG_TARGET_AVX512 \
+  __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
+
 // Defines, in a namespace of its own, every kernel for one instruction set and their table.
 #define PROMISEG_KERNELS(NAME, TARGET, LANES, ROWS, VECTORS)                                       \
   namespace NAME {                                                                                 \
@@ -334,9 +339,8 @@ inline constexpr Index kMaxTileRows = 12;
 
 PROMISEG_KERNELS(generic, , 4, 6, 2)
 #if PROMISEG_X86_TARGETS
-PROMISEG_KERNELS(avx2, __attribute__((target("avx2,fma"))), 8, 6, 2)
-PROMISEG_KERNELS(avx512, __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))), 16,
-                 12, 2)
+PROMISEG_KERNELS(avx2, PROMISEG_TARGET_AVX2, 8, 6, 2)
+PROMISEG_KERNELS(avx512, PROMISEG_TARGET_AVX512, 16, 12, 2)
 #endif
 #undef PROMISEG_KERNELS
 

@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
-"""Makes fixtures/vit_b_synth.safetensors small enough to keep beside the tests.
+"""Makes a fixture small enough to keep beside the tests; the metadata stays.
 
-usage: reduce_vit_b.py FULL.safetensors fixtures/vit_b_synth.safetensors
+usage: reduce_fixture.py FULL.safetensors fixtures/NAME.safetensors
 
-The full `embedding` [1, 256, 64, 64] becomes `embedding_strided`, every fourth row and column of
-it; all other tensors and the metadata are kept.
+- vit_b_synth: the full `embedding` [1, 256, 64, 64] becomes `embedding_strided`, every fourth row
+  and column of it.
+- promise_tiny_*: without the results in training mode, which the train_step_* hold too.
+- train_step_*: without float32 gradients beside their float64 twins, norms of gradients,
+  probabilities beside logits, and, at the rate of 1e-3 where three steps are chaotic, what the
+  third step gave.
 """
 import json
+import pathlib
 import struct
 import sys
 
@@ -55,14 +60,38 @@ def strided(shape, data):
     return [images, channels, len(range(0, height, STRIDE)), len(range(0, width, STRIDE))], bytes(picked)
 
 
-def main(source, target):
-    tensors, metadata = read(source)
+def reduce_embedding(tensors, metadata):
     dtype, shape, data = tensors.pop("embedding")
     assert dtype == "F32", dtype
     tensors["embedding_strided"] = (dtype, *strided(shape, data))
     config = json.loads(metadata["config"])
     config["emb_stride"] = STRIDE
     metadata["config"] = json.dumps(config)
+
+
+def reduce_promise(tensors, _):
+    drop(tensors, lambda name: name.startswith("train."))
+
+
+def reduce_step(tensors, metadata):
+    chaotic = json.loads(metadata["config"])["lr"] > 1e-4
+    beside_twins = ("prob", "grad_prob", "grad_logits0", "grad_points", "grad_tokens", "grad_apm_logits")
+    drop(tensors, lambda name: name.startswith(("grad.", "gradnorm.")) or name in beside_twins
+         or "num_batches_tracked" in name or (chaotic and name.startswith("step3.")))
+
+
+def drop(tensors, unwanted):
+    for name in [name for name in tensors if unwanted(name)]:
+        del tensors[name]
+
+
+RULES = {"vit_b_synth": reduce_embedding, "promise_tiny_": reduce_promise, "train_step_": reduce_step}
+
+
+def main(source, target):
+    tensors, metadata = read(source)
+    name = pathlib.Path(source).stem
+    next(rule for prefix, rule in RULES.items() if name.startswith(prefix))(tensors, metadata)
     write(target, tensors, metadata)
 
 
