@@ -15,9 +15,10 @@ add_library(promiseg_warnings INTERFACE)
 target_compile_options(promiseg_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 warns inside its own string and Eigen's headers where it knows sizes (GCC bugs 105329,
-  # 105651, 105523).
+  # 105651, 105523, 104475).
   target_compile_options(promiseg_warnings INTERFACE
-    -Wno-restrict -Wno-array-bounds -Wno-stringop-overread -Wno-stringop-overflow)
+    -Wno-restrict -Wno-array-bounds -Wno-stringop-overread -Wno-stringop-overflow
+    -Wno-free-nonheap-object)
 endif()
 if(PROMISEG_WARNINGS_AS_ERRORS)
   target_compile_options(promiseg_warnings INTERFACE -Werror)

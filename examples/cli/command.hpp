@@ -52,7 +52,7 @@ struct CommonOptions {
   /// Lines for people: on stdout, or nowhere if stdout belongs to JSON or nobody wants to read
   /// them.
   void say(const std::string& text) const {
-    if (!quiet && !json) std::cout << text << (text.ends_with('\n') ? "" : "\n");
+    if (!quiet && !json) std::cout << text << (text.ends_with('\n') ? "" : "\n") << std::flush;
   }
 
   /// The result for programs, if they asked for it.
@@ -68,10 +68,12 @@ std::filesystem::path find_model(const std::string& named);
 // Each adds one verb to the command.
 void add_backends_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
+void add_evaluate_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_segment_command(CLI::App& app);
 void add_synth_command(CLI::App& app);
 void add_trace_command(CLI::App& app);
+void add_train_command(CLI::App& app);
 void add_verify_command(CLI::App& app);
 
 }  // namespace promiseg::cli

@@ -23,6 +23,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(38);
   cli::add_segment_command(app);
+  cli::add_evaluate_command(app);
+  cli::add_train_command(app);
   cli::add_convert_command(app);
   cli::add_inspect_command(app);
   cli::add_verify_command(app);

@@ -1,6 +1,8 @@
 // A progress bar for people who watch; nothing where output is piped.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 
 #include "promiseg/core/tensor_view.hpp"
@@ -16,13 +18,19 @@ class ProgressBar {
   ProgressBar& operator=(const ProgressBar&) = delete;
   ~ProgressBar();
 
-  /// `done` of `total` steps are finished.
-  void update(Index done, Index total);
+  /// `done` of `total` steps are finished. The time left follows from those done under this bar;
+  /// `note` stands behind it.
+  void update(Index done, Index total, const std::string& note = {});
+
+  /// Takes the bar off the line until the next update, so that something else can be said.
+  void clear();
 
  private:
   std::string title_;
   bool enabled_;
   bool drawn_ = false;
+  std::optional<Index> first_;  ///< what was done at the first update
+  std::chrono::steady_clock::time_point started_;
 };
 
 }  // namespace promiseg::cli

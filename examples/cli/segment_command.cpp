@@ -3,11 +3,10 @@
 #include <chrono>
 #include <memory>
 
-#include "backend_choice.hpp"
 #include "mask_prompt.hpp"
+#include "open_segmenter.hpp"
 #include "progress.hpp"
 #include "promiseg/io/image_reader.hpp"
-#include "promiseg/segmenter.hpp"
 #include "segment_output.hpp"
 #include "segment_request.hpp"
 
@@ -17,15 +16,6 @@ namespace {
 double milliseconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
       .count();
-}
-
-/// The model with its packs, in the order of the options.
-Segmenter open_segmenter(const SegmentOptions& options) {
-  const ModelFile model(find_model(options.model));
-  Segmenter segmenter = with_backend(
-      options.common, [&](auto backend) { return Segmenter(std::move(backend), model); });
-  for (const std::string& pack : options.packs) segmenter.add_pack(PackFile(pack));
-  return segmenter;
 }
 
 /// The embedding of an image: a saved one, or a new one.
@@ -144,7 +134,7 @@ void segment(const CLI::App& command, const SegmentOptions& options) {
   if (!options.embedding.empty() && images.size() > 1) {
     throw UsageError("--embedding is of one image, there are " + std::to_string(images.size()));
   }
-  Segmenter segmenter = open_segmenter(options);
+  Segmenter segmenter = open_segmenter(options.common, find_model(options.model), options.packs);
   if (objects.empty()) require_own_prompts(segmenter, options);
   std::filesystem::create_directories(options.output);
   Json results;

@@ -160,10 +160,11 @@ void trace_with(B backend, const TraceOptions& options) {
     mask_token = pack->config().mask_token;
   }
   if (prompts.empty()) prompts.emplace_back();  // the original decodes without a prompt, too
-  const EncodedPrompts encoded = model.encode_prompts(prompts);
+  PromptedDecoder<B>& decoder = pack.has_value() ? pack->decoder() : model.decoder();
+  const EncodedPrompts encoded = decoder.encode_prompts(prompts);
   const DecodedMasks decoded =
-      model.decode(image.embedding.view(), prompts,
-                   shift.empty() ? TensorView<const float, 2>{} : std::as_const(shift).view());
+      decoder.decode(image.embedding.view(), prompts,
+                     shift.empty() ? TensorView<const float, 2>{} : std::as_const(shift).view());
   const Index several = model.config().num_multimask_outputs;
   adopt_image(writer, "embedding", image.embedding);
   adopt_image(writer, "dense_pe", model.prompt_encoder().dense_pe_host());

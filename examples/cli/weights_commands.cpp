@@ -3,36 +3,14 @@
 #include <optional>
 
 #include "command.hpp"
+#include "config_argument.hpp"
 #include "convert.hpp"
 #include "inspect.hpp"
-#include "promiseg/io/file.hpp"
 #include "sort_tensors.hpp"
 #include "synth.hpp"
 
 namespace promiseg::cli {
 namespace {
-
-/// The JSON object of a `--config` option: the text itself, or a file's contents after an "@".
-std::optional<Json> parse_config(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  try {
-    if (text.front() != '@') return Json::parse(text);
-    const MappedFile file(text.substr(1));
-    return Json::parse({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
-  } catch (const Error& error) {
-    throw UsageError("--config: expected a JSON object or @FILE: " + std::string(error.what()));
-  }
-}
-
-/// Runs what applies the fields of a `--config` option: a bad field is wrong usage.
-template <class Apply>
-auto checked_config(const Apply& apply) {
-  try {
-    return apply();
-  } catch (const Error& error) {
-    throw UsageError("--config: " + std::string(error.what()));
-  }
-}
 
 struct ConvertArguments {
   CommonOptions common;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,10 +31,11 @@ class Segmenter {
     return implementation_->pack_config(pack);
   }
 
-  /// Keeps the features that any of the packs reads.
+  /// Keeps the features that any of the packs reads, and those named in `taps`.
   ImageEmbedding encode(
-      ImageView image, const EncoderObserver& observe = [](const EncoderStage&) {}) {
-    return implementation_->encode(image, observe);
+      ImageView image, const EncoderObserver& observe = [](const EncoderStage&) {},
+      std::span<const Index> taps = {}) {
+    return implementation_->encode(image, observe, taps);
   }
   std::vector<Prediction> predict(const ImageEmbedding& embedding, const Prompts& prompts,
                                   const PredictOptions& options = {}) {
@@ -59,7 +61,8 @@ class Segmenter {
     virtual const std::string& model_id() const = 0;
     virtual std::size_t add_pack(const PackFile& file) = 0;
     virtual const PackConfig& pack_config(std::size_t pack) const = 0;
-    virtual ImageEmbedding encode(ImageView image, const EncoderObserver& observe) = 0;
+    virtual ImageEmbedding encode(ImageView image, const EncoderObserver& observe,
+                                  std::span<const Index> taps) = 0;
     virtual std::vector<Prediction> predict(const ImageEmbedding& embedding, const Prompts& prompts,
                                             const PredictOptions& options) = 0;
     virtual Prompts pack_prompts(std::size_t pack, const ImageEmbedding& embedding) = 0;
@@ -86,8 +89,11 @@ class Segmenter {
     const PackConfig& pack_config(std::size_t pack) const override {
       return this->pack(pack)->config();
     }
-    ImageEmbedding encode(ImageView image, const EncoderObserver& observe) override {
-      return predictor_.encode(image, taps_, observe);
+    ImageEmbedding encode(ImageView image, const EncoderObserver& observe,
+                          std::span<const Index> taps) override {
+      std::vector<Index> kept = taps_;
+      kept.insert(kept.end(), taps.begin(), taps.end());
+      return predictor_.encode(image, kept, observe);
     }
     std::vector<Prediction> predict(const ImageEmbedding& embedding, const Prompts& prompts,
                                     const PredictOptions& options) override {

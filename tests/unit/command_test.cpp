@@ -16,7 +16,8 @@ namespace {
 
 using Arguments = std::vector<std::string>;
 
-const Arguments kVerbs = {"segment", "convert", "inspect", "verify", "synth", "trace", "backends"};
+const Arguments kVerbs = {"segment", "train", "evaluate", "convert", "inspect",
+                          "verify",  "synth", "trace",    "backends"};
 
 std::string test_data(const std::string& name) { return PROMISEG_TEST_DATA "/" + name; }
 

@@ -55,18 +55,19 @@ class Adapter {
       require(tap->second.extent(0) == grid_ && tap->second.extent(1) == grid_,
               ErrorCode::shape_mismatch, "tap.", number, ": expected ", grid_, " x ", grid_,
               " positions, got shape ", shape_text(tap->second.extents()));
-      features.push_back(upload(tap->second).with_unit_axis(0));
+      features.push_back(nn::upload(workspace_, tap->second.view()).with_unit_axis(0));
     }
     PredictedPoints predicted;
     const auto logits = workspace_.tensor(Extents<2>{1, 2 * config_.point_num});
     if (auto* resnet = std::get_if<ApmResnet<B>>(&apm_)) {
       const auto fused = workspace_.tensor(Extents<4>{1, grid_, grid_, kFusedChannels});
       (*resnet)(workspace_, features, fused, logits);
-      predicted.fused = download<3>(fused.select(0, 0));
+      predicted.fused = nn::download<3>(workspace_, fused.select(0, 0));
     } else {
       std::get<ApmCross<B>>(apm_)(workspace_, features, logits);
     }
-    predicted.coordinates = download<2>(logits.reshaped(Extents<2>{config_.point_num, 2}));
+    predicted.coordinates =
+        nn::download<2>(workspace_, logits.reshaped(Extents<2>{config_.point_num, 2}));
     for (float& value : predicted.coordinates.elements()) {
       value = static_cast<float>(config_.point_scale) / (1.0F + std::exp(-value));
     }
@@ -78,28 +79,13 @@ class Adapter {
   Tensor<float, 2> token_shift(const Tensor<float, 3>& embedding) {
     if (!ips_.has_value()) return {};
     const auto frame = workspace_.frame();
-    const auto features = upload(embedding);
+    const auto features = nn::upload(workspace_, embedding.view());
     const auto increment = workspace_.tensor(Extents<3>{1, mask_tokens_, embedding.extent(2)});
     (*ips_)(workspace_, features.with_unit_axis(0), increment);
-    return download<2>(increment.select(0, 0));
+    return nn::download<2>(workspace_, increment.select(0, 0));
   }
 
  private:
-  TensorView<float, 3> upload(const Tensor<float, 3>& host) {
-    const auto stored = workspace_.tensor(host.extents());
-    const Extents<1> flat{host.size()};
-    workspace_.backend().upload(host.view().reshaped(flat), stored.reshaped(flat));
-    return stored;
-  }
-
-  template <std::size_t Rank>
-  Tensor<float, Rank> download(TensorView<const float, Rank> stored) {
-    Tensor<float, Rank> host(stored.extents());
-    const Extents<1> flat{stored.size()};
-    workspace_.backend().download(stored.reshaped(flat), host.view().reshaped(flat));
-    return host;
-  }
-
   PackConfig config_;
   Index grid_;
   Index mask_tokens_;
@@ -117,11 +103,24 @@ class Pack {
   /// `invalid_argument`, naming both models, if the pack belongs to another model, and
   /// `bad_weights` or `shape_mismatch`, naming the tensor, if the file does not hold its config's
   /// tensors.
-  Pack(Predictor<B>& predictor, const PackFile& file)
-      : predictor_(&predictor), adapter_(load(predictor, file)) {}
+  Pack(Predictor<B>& predictor, const PackFile& file) : predictor_(&predictor) {
+    require_own_model(predictor, file);
+    FileWeights weights(file.file());
+    const PackWeights views = pack_weights(weights, file.config(), predictor.config());
+    weights.require_all_used();
+    B& backend = predictor.backend();
+    adapter_.emplace(backend, file.config(), predictor.config(), views);
+    if (views.decoder.has_value()) {
+      decoder_.emplace(backend, predictor.config(), views.decoder->prompts, views.decoder->masks);
+    }
+  }
 
-  const PackConfig& config() const { return adapter_.config(); }
-  Adapter<B>& adapter() { return adapter_; }
+  const PackConfig& config() const { return adapter_->config(); }
+  Adapter<B>& adapter() { return *adapter_; }
+  /// The pack's own decoder, or the model's.
+  PromptedDecoder<B>& decoder() {
+    return decoder_.has_value() ? *decoder_ : predictor_->model().decoder();
+  }
 
   /// The features that `Predictor::encode` must keep for this pack.
   std::vector<Index> taps() const {
@@ -134,7 +133,7 @@ class Pack {
   Prompts prompts(const ImageEmbedding& embedding) {
     predictor_->require_own(embedding);
     PredictedPoints predicted;
-    if (config().apm != ApmKind::none) predicted = adapter_.predict_points(embedding.taps);
+    if (config().apm != ApmKind::none) predicted = adapter_->predict_points(embedding.taps);
     Prompts prompts = frame_prompts(predicted);
     for (Prompt& prompt : prompts) prompt = from_frame(prompt, embedding.geometry);
     return prompts;
@@ -162,17 +161,17 @@ class Pack {
   std::vector<Prediction> predict(const ImageEmbedding& embedding, const Prompts& prompts,
                                   const std::optional<MaskCleaning>& cleaning = std::nullopt) {
     predictor_->require_own(embedding);
-    const Tensor<float, 2> shift = adapter_.token_shift(embedding.features);
+    const Tensor<float, 2> shift = adapter_->token_shift(embedding.features);
     PredictOptions options;
     options.mask_token = config().mask_token;
     options.cleaning = cleaning.value_or(config().cleaning);
     options.allow_padding = true;
     if (!shift.empty()) options.token_shift = shift.view();
-    return predictor_->predict(embedding, prompts, options);
+    return predictor_->predict(embedding, prompts, options, decoder());
   }
 
  private:
-  static Adapter<B> load(Predictor<B>& predictor, const PackFile& file) {
+  static void require_own_model(const Predictor<B>& predictor, const PackFile& file) {
     require(file.provenance().model_sha256 == predictor.model_id(), ErrorCode::invalid_argument,
             file.name(), ": the pack belongs to the model ", file.provenance().model_name, " ",
             file.provenance().model_sha256, ", the loaded model is ", predictor.model_name(), " ",
@@ -182,14 +181,11 @@ class Pack {
     } catch (const Error& error) {
       fail(error.code(), file.name(), ": ", error.what());
     }
-    FileWeights weights(file.file());
-    const PackWeights views = pack_weights(weights, file.config(), predictor.config());
-    weights.require_all_used();
-    return Adapter<B>(predictor.backend(), file.config(), predictor.config(), views);
   }
 
   Predictor<B>* predictor_;
-  Adapter<B> adapter_;
+  std::optional<Adapter<B>> adapter_;
+  std::optional<PromptedDecoder<B>> decoder_;
 };
 
 }  // namespace promiseg

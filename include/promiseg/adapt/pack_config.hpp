@@ -42,6 +42,7 @@ struct PackConfig {
   Index cross_num_layers = 1;  ///< per feature
 
   // IPS and the decoder.
+  bool decoder = false;  ///< it has its own prompt encoder and mask decoder, trained with it
   Index ips_hidden_dim = 1024;
   Index mask_token = 1;  ///< the token whose mask is the answer
 
@@ -79,6 +80,7 @@ void visit_fields_of_pack(Config& config, const Visit& visit) {
     visit("cross_num_heads", config.cross_num_heads);
     visit("cross_num_layers", config.cross_num_layers);
   }
+  visit("decoder", config.decoder);
   if (config.ips) visit("ips_hidden_dim", config.ips_hidden_dim);
   visit("mask_token", config.mask_token);
   visit("cleaning", config.cleaning);

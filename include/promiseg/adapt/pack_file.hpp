@@ -26,10 +26,17 @@ struct PackProvenance {
   Json training;  ///< a summary of how it was trained; null if unknown
 };
 
+/// Host views of a decoder with its prompts.
+struct DecoderWeights {
+  PromptEncoderWeights prompts;
+  MaskDecoderWeights masks;
+};
+
 /// Host views of a pack's tensors.
 struct PackWeights {
   std::variant<std::monostate, ApmResnetWeights, ApmCrossWeights> apm;
   std::optional<IpsWeights> ips;
+  std::optional<DecoderWeights> decoder;
 };
 
 /// Asks the source for every tensor of the pack. Throws what the source throws.
@@ -39,6 +46,9 @@ inline PackWeights pack_weights(nn::WeightSource& source, const PackConfig& conf
   if (config.apm == ApmKind::resnet) weights.apm = apm_resnet_weights(source, config, model);
   if (config.apm == ApmKind::cross) weights.apm = apm_cross_weights(source, config, model);
   if (config.ips) weights.ips = ips_weights(source, config, model);
+  if (config.decoder) {
+    weights.decoder = {prompt_encoder_weights(source, model), mask_decoder_weights(source, model)};
+  }
   return weights;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 
 #include "promiseg/backend/concept.hpp"
 #include "promiseg/core/tensor.hpp"
@@ -15,6 +16,9 @@ concept TracksWeights = Backend<B> &&
     requires(B& backend, TensorView<const float, 4> host, TensorView<const float, 4> stored) {
   backend.track(host, stored);
   { backend.pack_tracked(host) } -> std::same_as<typename B::PackedMatrix>;
+  // For values computed from weights: takes their gradient back to that of the weights.
+  backend.track_derived(stored, std::function<void(TensorView<const float, 4>)>());
+  { backend.weight_gradient(host) } -> std::same_as<TensorView<float, 4>>;
 };
 
 namespace detail {
@@ -68,6 +72,18 @@ class Parameter {
     view_ = stored;
     if constexpr (TracksWeights<B>) {
       backend.track(detail::as_rank4(host), detail::as_rank4(view_));
+    }
+  }
+
+  /// Values that are computed from weights. `adjoint_for(backend)` is called for backends that
+  /// train and returns a function that takes the values' gradient, [1, ..., extents], on to the
+  /// weights' own, which `backend.weight_gradient(weight)` gives: a view, empty where the weight is
+  /// frozen.
+  template <Backend B, class AdjointFor>
+  Parameter(B& backend, TensorView<const float, Rank> values, const AdjointFor& adjoint_for)
+      : Parameter(backend, values) {
+    if constexpr (TracksWeights<B>) {
+      backend.track_derived(detail::as_rank4(view_), adjoint_for(backend));
     }
   }
 

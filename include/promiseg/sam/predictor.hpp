@@ -81,6 +81,12 @@ class Predictor {
   /// an empty prompt, or one outside the image.
   std::vector<Prediction> predict(const ImageEmbedding& embedding, const Prompts& prompts,
                                   const PredictOptions& options = {}) {
+    return predict(embedding, prompts, options, model_.decoder());
+  }
+
+  /// The same with another decoder of the model's shape, which a pack may bring along.
+  std::vector<Prediction> predict(const ImageEmbedding& embedding, const Prompts& prompts,
+                                  const PredictOptions& options, PromptedDecoder<B>& decoder) {
     require_own(embedding);
     Prompts scaled;
     for (const Prompt& prompt : prompts) {
@@ -96,8 +102,8 @@ class Predictor {
     for (std::size_t begin = 0; begin < scaled.size();) {
       const std::size_t end = batch_end(scaled, begin);
       const DecodedMasks decoded =
-          model_.decode(embedding.features.view(), std::span(scaled).subspan(begin, end - begin),
-                        options.token_shift);
+          decoder.decode(embedding.features.view(), std::span(scaled).subspan(begin, end - begin),
+                         options.token_shift);
       for (std::size_t i = begin; i < end; ++i) {
         predictions.push_back(
             finish(decoded, static_cast<Index>(i - begin), embedding.geometry, options));

@@ -1,5 +1,5 @@
-// The whole network on one backend: encoder, prompt encoder, decoder. Works in the model's frame,
-// host tensors in and out; `Predictor` adds images and pixels.
+// The whole network on one backend: the encoder, and the decoder with its prompts. Works in the
+// model's frame, host tensors in and out; `Predictor` adds images and pixels.
 #pragma once
 
 #include <algorithm>
@@ -9,35 +9,16 @@
 #include <utility>
 #include <variant>
 
+#include "promiseg/sam/prompted_decoder.hpp"
 #include "promiseg/sam/sam_weights.hpp"
 
 namespace promiseg {
-
-/// Prompts as the decoder sees them.
-struct EncodedPrompts {
-  Tensor<float, 3> sparse;  ///< [B, tokens, C]
-  Tensor<float, 4> dense;   ///< [B, grid, grid, C]
-};
 
 /// What the encoder makes of an image.
 struct EncodedImage {
   Tensor<float, 3> embedding;              ///< [grid, grid, C]
   std::map<Index, Tensor<float, 3>> taps;  ///< [h, w, C] by number
 };
-
-/// What the decoder predicts, for all mask tokens: 0 is the single mask, the others are the
-/// alternatives of an ambiguous prompt.
-struct DecodedMasks {
-  Tensor<float, 4> logits;  ///< [B, mask tokens, 4 * grid, 4 * grid]
-  Tensor<float, 2> iou;     ///< [B, mask tokens]
-};
-
-/// True if two prompts can be decoded in one batch: the same number of tokens, both with or both
-/// without a mask prompt.
-inline bool same_structure(const Prompt& a, const Prompt& b) {
-  return a.points.size() == b.points.size() && a.box.has_value() == b.box.has_value() &&
-         token_count(a) == token_count(b) && a.mask_logits.empty() == b.mask_logits.empty();
-}
 
 /// A frozen SAM, prepared for a backend. One object serves one thread at a time.
 template <Backend B>
@@ -49,11 +30,11 @@ class SamModel {
       : config_(config),
         workspace_(backend),
         image_encoder_(make_encoder(backend, config, weights)),
-        prompt_encoder_(backend, config, weights.prompt_encoder),
-        mask_decoder_(backend, config, weights.mask_decoder) {}
+        decoder_(backend, config, weights.prompt_encoder, weights.mask_decoder) {}
 
   const ModelConfig& config() const { return config_; }
-  const PromptEncoder<B>& prompt_encoder() const { return prompt_encoder_; }
+  const PromptEncoder<B>& prompt_encoder() const { return decoder_.prompt_encoder(); }
+  PromptedDecoder<B>& decoder() { return decoder_; }
   B& backend() { return workspace_.backend(); }
 
   /// input [S, S, 3], normalised and padded. `taps` are the intermediate features to keep as well:
@@ -63,14 +44,14 @@ class SamModel {
     const Index size = config_.image_size;
     require_shape(input, Extents<3>{size, size, 3}, "encoder input");
     const auto frame = workspace_.frame();
-    const auto image = upload(input);
+    const auto image = nn::upload(workspace_, input);
     const auto embedding =
         workspace_.tensor(Extents<3>{config_.grid(), config_.grid(), config_.prompt_embed_dim});
     EncodedImage encoded;
     const EncoderObserver keep_taps = [&](const EncoderStage& stage) {
       const std::optional<Index> tap = stage.tap();
       if (tap.has_value() && std::find(taps.begin(), taps.end(), *tap) != taps.end()) {
-        encoded.taps[*tap] = download(stage.features);
+        encoded.taps[*tap] = nn::download(workspace_, stage.features);
       }
       observe(stage);
     };
@@ -79,48 +60,17 @@ class SamModel {
           encoder(workspace_, image.with_unit_axis(0), embedding, keep_taps);
         },
         image_encoder_);
-    encoded.embedding = download<3>(embedding);
+    encoded.embedding = nn::download<3>(workspace_, embedding);
     return encoded;
   }
 
-  /// Encodes prompts of one structure. Throws `invalid_argument` or `shape_mismatch`.
+  /// See `PromptedDecoder`.
   EncodedPrompts encode_prompts(std::span<const Prompt> prompts) {
-    require(!prompts.empty(), ErrorCode::invalid_argument, "no prompts to encode");
-    const auto frame = workspace_.frame();
-    const auto batch = static_cast<Index>(prompts.size());
-    const auto keys = workspace_.tensor(dense_extents(batch));
-    const bool has_masks = encode_dense(prompts, keys);
-    if (!has_masks) {
-      backend().copy(prompt_encoder_.no_mask().broadcast_to(keys.extents()), keys);
-    }
-    return {encode_sparse(prompts), download<4>(keys)};
+    return decoder_.encode_prompts(prompts);
   }
-
-  /// Decodes prompts of one structure in one batch. embedding [grid, grid, C]; `token_shift`
-  /// [mask tokens, C], if given, is added to the mask tokens. Throws `invalid_argument` or
-  /// `shape_mismatch`.
   DecodedMasks decode(TensorView<const float, 3> embedding, std::span<const Prompt> prompts,
                       TensorView<const float, 2> token_shift = {}) {
-    const Index grid = config_.grid();
-    require(!prompts.empty(), ErrorCode::invalid_argument, "no prompts to decode");
-    require_shape(embedding, Extents<3>{grid, grid, config_.prompt_embed_dim}, "embedding");
-    const auto frame = workspace_.frame();
-    const auto batch = static_cast<Index>(prompts.size());
-    const auto features = upload(embedding).with_unit_axis(0);
-    const auto keys = workspace_.tensor(dense_extents(batch));
-    const auto broadcast = features.broadcast_to(keys.extents());
-    if (encode_dense(prompts, keys)) {
-      backend().add(broadcast, keys, keys);
-    } else {
-      backend().add(broadcast, prompt_encoder_.no_mask().broadcast_to(keys.extents()), keys);
-    }
-    const Index masks = config_.mask_tokens();
-    const Tensor<float, 3> host_tokens = decoder_tokens(prompts, token_shift);
-    const auto tokens = upload(host_tokens.view());
-    const auto logits = workspace_.tensor(Extents<4>{batch, masks, 4 * grid, 4 * grid});
-    const auto iou = workspace_.tensor(Extents<2>{batch, masks});
-    mask_decoder_(workspace_, keys, prompt_encoder_.dense_pe(), tokens, logits, iou);
-    return {download<4>(logits), download<2>(iou)};
+    return decoder_.decode(embedding, prompts, token_shift);
   }
 
  private:
@@ -134,80 +84,10 @@ class SamModel {
     return TinyVitEncoder<B>(backend, config, std::get<TinyVitWeights>(weights.image_encoder));
   }
 
-  Extents<4> dense_extents(Index batch) const {
-    return {batch, config_.grid(), config_.grid(), config_.prompt_embed_dim};
-  }
-
-  template <std::size_t Rank>
-  TensorView<float, Rank> upload(TensorView<const float, Rank> host) {
-    const auto stored = workspace_.tensor(host.extents());
-    const Extents<1> flat{host.size()};
-    if (host.is_contiguous()) {
-      backend().upload(host.reshaped(flat), stored.reshaped(flat));
-    } else {
-      const Tensor<float, Rank> copy(host);
-      backend().upload(copy.view().reshaped(flat), stored.reshaped(flat));
-    }
-    return stored;
-  }
-
-  template <std::size_t Rank>
-  Tensor<float, Rank> download(TensorView<const float, Rank> stored) {
-    Tensor<float, Rank> host(stored.extents());
-    const Extents<1> flat{stored.size()};
-    backend().download(stored.reshaped(flat), host.view().reshaped(flat));
-    return host;
-  }
-
-  Tensor<float, 3> encode_sparse(std::span<const Prompt> prompts) const {
-    const Index count = token_count(prompts.front());
-    Tensor<float, 3> sparse({static_cast<Index>(prompts.size()), count, config_.prompt_embed_dim});
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
-      require(same_structure(prompts[i], prompts.front()), ErrorCode::invalid_argument,
-              "prompts of one batch need the same number of points, boxes and masks");
-      prompt_encoder_.encode_sparse(prompts[i], sparse.view().select(0, static_cast<Index>(i)));
-    }
-    return sparse;
-  }
-
-  /// The decoder's own tokens, then the prompt's, for every prompt.
-  Tensor<float, 3> decoder_tokens(std::span<const Prompt> prompts,
-                                  TensorView<const float, 2> token_shift) const {
-    const Index own = mask_decoder_.output_tokens();
-    const Tensor<float, 3> sparse = encode_sparse(prompts);
-    const Index count = sparse.extent(1);
-    Tensor<float, 3> tokens({sparse.extent(0), own + count, config_.prompt_embed_dim});
-    for (Index i = 0; i < tokens.extent(0); ++i) {
-      const auto item = tokens.view().select(0, i);
-      mask_decoder_.write_output_tokens(token_shift, item.slice(0, 0, own));
-      for (Index row = 0; row < count; ++row) {
-        const auto from = sparse.view().select(0, i).select(0, row);
-        for (Index c = 0; c < from.extent(0); ++c) item(own + row, c) = from(c);
-      }
-    }
-    return tokens;
-  }
-
-  /// Fills `dense` from mask prompts; false, and untouched, if there are none.
-  bool encode_dense(std::span<const Prompt> prompts, TensorView<float, 4> dense) {
-    if (prompts.front().mask_logits.empty()) return false;
-    const Index side = prompt_encoder_.mask_size();
-    Tensor<float, 4> masks({static_cast<Index>(prompts.size()), side, side, 1});
-    float* to = masks.data();
-    for (const Prompt& prompt : prompts) {
-      require_shape(prompt.mask_logits.view(), Extents<2>{side, side}, "mask prompt");
-      to = std::copy_n(prompt.mask_logits.data(), side * side, to);
-    }
-    const auto frame = workspace_.frame();
-    prompt_encoder_.encode_masks(workspace_, upload(std::as_const(masks).view()), dense);
-    return true;
-  }
-
   ModelConfig config_;
   nn::Workspace<B> workspace_;
   ImageEncoder image_encoder_;
-  PromptEncoder<B> prompt_encoder_;
-  MaskDecoder<B> mask_decoder_;
+  PromptedDecoder<B> decoder_;
 };
 
 }  // namespace promiseg

@@ -172,8 +172,8 @@ class TinyVitBlock {
   TinyVitBlock(B& backend, const TinyVitBlockWeights& weights, Index heads, Index window)
       : attention_norm_(backend, weights.attention_norm),
         qkv_(backend, weights.qkv),
-        padding_(backend, padded_token(weights).view()),
-        bias_(backend, expand_biases(weights.attention_biases, window).view()),
+        padding_(make_padding(backend, weights)),
+        bias_(make_bias(backend, weights.attention_biases, window)),
         projection_(backend, weights.projection),
         local_conv_(detail::depthwise(backend, weights.local_conv, 1)),
         mlp_norm_(backend, weights.mlp_norm),
@@ -220,33 +220,62 @@ class TinyVitBlock {
   }
 
   /// qkv of a padded token: zero goes through the norm first, so it is W x norm.bias + b.
-  static Tensor<float, 1> padded_token(const TinyVitBlockWeights& weights) {
-    const auto& [weight, bias] = weights.qkv;
+  static nn::Parameter<1> make_padding(B& backend, const TinyVitBlockWeights& weights) {
+    const auto [weight, bias] = weights.qkv;
+    const auto beta = weights.attention_norm.beta;
     Tensor<float, 1> token({weight.extent(0)});
     for (Index o = 0; o < weight.extent(0); ++o) {
       double sum = double{bias(o)};
-      for (Index i = 0; i < weight.extent(1); ++i) {
-        sum += double{weight(o, i)} * double{weights.attention_norm.beta(i)};
-      }
+      for (Index i = 0; i < weight.extent(1); ++i) sum += double{weight(o, i)} * double{beta(i)};
       token.data()[o] = static_cast<float>(sum);
     }
-    return token;
+    return {backend, std::as_const(token).view(), [weight, bias, beta](auto& tracker) {
+              return [weight, beta, to_weight = tracker.weight_gradient(weight),
+                      to_bias = tracker.weight_gradient(bias),
+                      to_beta = tracker.weight_gradient(beta)](TensorView<const float, 4> by) {
+                for (Index o = 0; o < weight.extent(0); ++o) {
+                  const float g = by(0, 0, 0, o);
+                  if (to_bias.data() != nullptr) to_bias(o) += g;
+                  for (Index i = 0; i < weight.extent(1); ++i) {
+                    if (to_weight.data() != nullptr) to_weight(o, i) += g * beta(i);
+                    if (to_beta.data() != nullptr) to_beta(i) += g * weight(o, i);
+                  }
+                }
+              };
+            }};
   }
 
-  /// [heads, window * window] by |dy| * window + |dx|, to [heads, tokens, tokens].
-  static Tensor<float, 3> expand_biases(TensorView<const float, 2> table, Index window) {
+  /// Calls `body(head, query, key, column)` for the biases [heads, tokens, tokens] of a window:
+  /// the table [heads, window * window] is by |dy| * window + |dx|.
+  template <class Body>
+  static void for_each_bias(Index heads, Index window, const Body& body) {
     const Index tokens = window * window;
-    Tensor<float, 3> bias({table.extent(0), tokens, tokens});
-    for (Index head = 0; head < table.extent(0); ++head) {
+    for (Index head = 0; head < heads; ++head) {
       for (Index q = 0; q < tokens; ++q) {
         for (Index k = 0; k < tokens; ++k) {
           const Index rows = std::abs(q / window - k / window);
           const Index columns = std::abs(q % window - k % window);
-          bias.view()(head, q, k) = table(head, rows * window + columns);
+          body(head, q, k, rows * window + columns);
         }
       }
     }
-    return bias;
+  }
+
+  static nn::Parameter<3> make_bias(B& backend, TensorView<const float, 2> table, Index window) {
+    const Index tokens = window * window;
+    Tensor<float, 3> bias({table.extent(0), tokens, tokens});
+    for_each_bias(table.extent(0), window, [&](Index head, Index q, Index k, Index column) {
+      bias.view()(head, q, k) = table(head, column);
+    });
+    return {backend, std::as_const(bias).view(), [table, window](auto& tracker) {
+              return [to = tracker.weight_gradient(table), window](TensorView<const float, 4> by) {
+                if (to.data() == nullptr) return;
+                for_each_bias(to.extent(0), window,
+                              [&](Index head, Index q, Index k, Index column) {
+                                to(head, column) += by(0, head, q, k);
+                              });
+              };
+            }};
   }
 
   nn::LayerNorm<B> attention_norm_;

@@ -89,31 +89,48 @@ inline VitWeights vit_weights(nn::WeightSource& source, const ModelConfig& confi
 
 namespace detail {
 
-/// `table[y - ky + size - 1]` for all y, ky: [size, size, d]. A table of another length than
-/// 2 * size - 1 is first resized linearly, as `get_rel_pos` does.
+/// Rows of a relative position table between which one of `2 * size - 1` positions lies: a table of
+/// another length is resized linearly, as `get_rel_pos` does.
+struct TableRow {
+  Index lower = 0;
+  Index upper = 0;
+  float weight = 0;  ///< of the upper one
+};
+
+inline TableRow table_row(Index rows, Index size, Index position) {
+  const float step = static_cast<float>(rows) / static_cast<float>(2 * size - 1);
+  const float at = std::max(0.0F, (static_cast<float>(position) + 0.5F) * step - 0.5F);
+  const auto lower = std::min(static_cast<Index>(at), rows - 1);
+  return {lower, std::min(lower + 1, rows - 1), at - static_cast<float>(lower)};
+}
+
+/// `table[y - ky + size - 1]` for all y, ky: [size, size, d].
 inline Tensor<float, 3> expand_rel_pos(TensorView<const float, 2> table, Index size) {
-  const Index length = 2 * size - 1;
-  const Index depth = table.extent(1);
-  Tensor<float, 2> resized({length, depth});
-  const float step = static_cast<float>(table.extent(0)) / static_cast<float>(length);
-  for (Index i = 0; i < length; ++i) {
-    const float at = std::max(0.0F, (static_cast<float>(i) + 0.5F) * step - 0.5F);
-    const auto lower = std::min(static_cast<Index>(at), table.extent(0) - 1);
-    const Index upper = std::min(lower + 1, table.extent(0) - 1);
-    const float weight = at - static_cast<float>(lower);
-    for (Index c = 0; c < depth; ++c) {
-      resized.view()(i, c) = (1.0F - weight) * table(lower, c) + weight * table(upper, c);
-    }
-  }
-  Tensor<float, 3> expanded({size, size, depth});
+  Tensor<float, 3> expanded({size, size, table.extent(1)});
   for (Index y = 0; y < size; ++y) {
     for (Index ky = 0; ky < size; ++ky) {
-      for (Index c = 0; c < depth; ++c) {
-        expanded.view()(y, ky, c) = resized.view()(y - ky + size - 1, c);
+      const TableRow row = table_row(table.extent(0), size, y - ky + size - 1);
+      for (Index c = 0; c < table.extent(1); ++c) {
+        expanded.view()(y, ky, c) =
+            (1.0F - row.weight) * table(row.lower, c) + row.weight * table(row.upper, c);
       }
     }
   }
   return expanded;
+}
+
+/// The gradient of a table grows by that of what it was expanded to.
+inline void contract_rel_pos(TensorView<const float, 3> expanded, TensorView<float, 2> table) {
+  const Index size = expanded.extent(0);
+  for (Index y = 0; y < size; ++y) {
+    for (Index ky = 0; ky < size; ++ky) {
+      const TableRow row = table_row(table.extent(0), size, y - ky + size - 1);
+      for (Index c = 0; c < table.extent(1); ++c) {
+        table(row.lower, c) += (1.0F - row.weight) * expanded(y, ky, c);
+        table(row.upper, c) += row.weight * expanded(y, ky, c);
+      }
+    }
+  }
 }
 
 }  // namespace detail
@@ -165,8 +182,8 @@ class VitBlock {
         window_(window) {
     if (weights.rel_pos_h.data() == nullptr) return;
     const Index size = window > 0 ? window : grid;
-    rel_pos_h_ = {backend, detail::expand_rel_pos(weights.rel_pos_h, size).view()};
-    rel_pos_w_ = {backend, detail::expand_rel_pos(weights.rel_pos_w, size).view()};
+    rel_pos_h_ = expanded(backend, weights.rel_pos_h, size);
+    rel_pos_w_ = expanded(backend, weights.rel_pos_w, size);
   }
 
   /// Updates the tokens [h, w, C] in place.
@@ -186,6 +203,14 @@ class VitBlock {
   }
 
  private:
+  static nn::Parameter<3> expanded(B& backend, TensorView<const float, 2> table, Index size) {
+    return {backend, detail::expand_rel_pos(table, size).view(), [table](auto& tracker) {
+              return [to = tracker.weight_gradient(table)](TensorView<const float, 4> gradient) {
+                if (to.data() != nullptr) detail::contract_rel_pos(gradient.select(0, 0), to);
+              };
+            }};
+  }
+
   /// Replaces the normed tokens [h * w, C] by what attention makes of them.
   void attend(nn::Workspace<B>& workspace, TensorView<float, 2> tokens, Index height,
               Index width) const {

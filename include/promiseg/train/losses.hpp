@@ -20,6 +20,11 @@ enum class LossKind {
   paper,   ///< the original's, which takes the sigmoid twice
 };
 
+struct LossConfig {
+  LossKind kind = LossKind::logits;
+  double corner_weight = 0;  ///< of the auxiliary loss on APM's box corners
+};
+
 /// A loss of a batch and its gradient by the logits.
 struct MaskLoss {
   double value = 0;

@@ -1,6 +1,7 @@
 // Adam, its learning rate over time, and the limit on gradients.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numbers>
@@ -54,7 +55,7 @@ inline double gradient_norm(const Parameters& parameters) {
 }
 
 /// Adam (Kingma and Ba, 2014), with decoupled weight decay (Loshchilov and Hutter, 2017) if wanted.
-/// Leaves alone what no layer reads, as PyTorch does what has no gradient.
+/// Leaves alone what has never had a gradient, as PyTorch does.
 class Adam {
  public:
   /// The running means of a parameter's gradient and of its square.
@@ -85,7 +86,7 @@ class Adam {
     const double correction1 = 1 - std::pow(config_.beta1, static_cast<double>(steps_));
     const double correction2 = std::sqrt(1 - std::pow(config_.beta2, static_cast<double>(steps_)));
     for (auto& [name, parameter] : parameters.all()) {
-      if (!parameter.used) continue;
+      if (!moments_.contains(name) && has_no_gradient(parameter)) continue;
       Moments& moments = moments_[name];
       moments.mean.resize(parameter.value.size());
       moments.square.resize(parameter.value.size());
@@ -111,6 +112,11 @@ class Adam {
   }
 
  private:
+  static bool has_no_gradient(const Parameter& parameter) {
+    return !parameter.used || std::all_of(parameter.gradient.begin(), parameter.gradient.end(),
+                                          [](float g) { return g == 0.0F; });
+  }
+
   OptimiserConfig config_;
   Index steps_ = 0;
   std::map<std::string, Moments> moments_;

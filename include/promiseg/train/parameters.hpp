@@ -13,6 +13,39 @@
 
 namespace promiseg::train {
 
+/// A tensor of a source, of any rank up to four.
+inline const float* fetch(nn::WeightSource& source, const std::string& name,
+                          std::span<const Index> shape) {
+  switch (shape.size()) {
+    case 1:
+      return source.get(name, Extents<1>{shape[0]}).data();
+    case 2:
+      return source.get(name, Extents<2>{shape[0], shape[1]}).data();
+    case 3:
+      return source.get(name, Extents<3>{shape[0], shape[1], shape[2]}).data();
+    default:
+      return source.get(name, Extents<4>{shape[0], shape[1], shape[2], shape[3]}).data();
+  }
+}
+
+/// The weights of a model with a pack: a pack's names are its own.
+class ModelAndPackWeights : public nn::WeightSource {
+ public:
+  /// Both must outlive this.
+  ModelAndPackWeights(nn::WeightSource& model, nn::WeightSource& pack)
+      : model_(&model), pack_(&pack) {}
+
+ private:
+  const float* find(const std::string& name, std::span<const Index> shape) override {
+    const bool sam = name.starts_with("image_encoder.") || name.starts_with("prompt_encoder.") ||
+                     name.starts_with("mask_decoder.");
+    return fetch(sam ? *model_ : *pack_, name, shape);
+  }
+
+  nn::WeightSource* model_;
+  nn::WeightSource* pack_;
+};
+
 /// What happens to a tensor in training.
 enum class Role {
   frozen,      ///< nothing: it stays with its source
@@ -85,7 +118,7 @@ class Parameters : public nn::WeightSource {
               ShapeText{found->second.shape.data(), found->second.shape.size()});
       return found->second.value.data();
     }
-    const float* first = from_source(name, shape);
+    const float* first = fetch(*source_, name, shape);
     const Role role = role_of_(name);
     if (role == Role::frozen) return first;
     Parameter& parameter = parameters_[name];
@@ -97,19 +130,6 @@ class Parameters : public nn::WeightSource {
     if (role == Role::trained) parameter.gradient.assign(parameter.value.size(), 0.0F);
     by_address_[parameter.value.data()] = &parameter;
     return parameter.value.data();
-  }
-
-  const float* from_source(const std::string& name, std::span<const Index> shape) {
-    switch (shape.size()) {
-      case 1:
-        return source_->get(name, Extents<1>{shape[0]}).data();
-      case 2:
-        return source_->get(name, Extents<2>{shape[0], shape[1]}).data();
-      case 3:
-        return source_->get(name, Extents<3>{shape[0], shape[1], shape[2]}).data();
-      default:
-        return source_->get(name, Extents<4>{shape[0], shape[1], shape[2], shape[3]}).data();
-    }
   }
 
   nn::WeightSource* source_;

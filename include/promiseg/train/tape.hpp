@@ -68,6 +68,7 @@ class Tape {
   /// Forgets which weights lie where, before layers are made anew.
   void forget_weights() {
     tracked_.clear();
+    derived_.clear();
     memory_.forget_weights();
   }
 
@@ -81,6 +82,11 @@ class Tape {
     for (const Tracked& weight : tracked_) {
       const auto gradient = memory_.gradient(weight.stored);
       backend_->accumulate(gradient, 1.0F, weight.gradient);
+      backend_->fill(0.0F, gradient);
+    }
+    for (const Derived& values : derived_) {
+      const auto gradient = memory_.gradient(values.stored);
+      values.adjoint(gradient);
       backend_->fill(0.0F, gradient);
     }
     reset();
@@ -158,6 +164,17 @@ class Tape {
     if (gradient.data() == nullptr) return;
     tracked_.push_back({stored, gradient});
     memory_.note_weight(stored);
+  }
+
+  void track_derived(TensorView<const float, 4> stored,
+                     std::function<void(TensorView<const float, 4>)> adjoint) {
+    derived_.push_back({stored, std::move(adjoint)});
+    memory_.note_weight(stored);
+  }
+
+  template <std::size_t Rank>
+  TensorView<float, Rank> weight_gradient(const TensorView<const float, Rank>& host) {
+    return parameters_->gradient(host);
   }
 
   void gemm(TensorView<const float, 2> in, const PackedMatrix& weights, const Epilogue<2>& epilogue,
@@ -417,6 +434,11 @@ class Tape {
     TensorView<float, 4> gradient;
   };
 
+  struct Derived {
+    TensorView<const float, 4> stored;
+    std::function<void(TensorView<const float, 4>)> adjoint;
+  };
+
   /// A copy of values for the way back, in row-major order.
   template <std::size_t Rank>
   TensorView<const float, Rank> keep(const TensorView<const float, Rank>& view) {
@@ -622,6 +644,7 @@ class Tape {
   std::unique_ptr<Frame> saved_frame_;
   std::vector<std::function<void()>> steps_;
   std::vector<Tracked> tracked_;
+  std::vector<Derived> derived_;
 };
 
 }  // namespace promiseg::train

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "promiseg/adapt/pack_file.hpp"
+#include "promiseg/nn/transfer.hpp"
 #include "promiseg/sam/mask_decoder.hpp"
 #include "promiseg/sam/prompt_encoder.hpp"
 #include "promiseg/train/losses.hpp"
@@ -21,12 +22,8 @@ struct TrainingBatch {
   std::vector<TensorView<const float, 4>> taps;  ///< [B, grid, grid, C_i], in the pack's order
   Prompts prompts;                               ///< one an image; empty where APM predicts them
   TensorView<const float, 3> targets;            ///< [B, 4 * grid, 4 * grid], in [0, 1]
-  std::vector<BoxPrompt> boxes;  ///< of the true objects, for the auxiliary loss; may be empty
-};
-
-struct LossConfig {
-  LossKind kind = LossKind::logits;
-  double corner_weight = 0;  ///< of the auxiliary loss on APM's box corners
+  std::vector<BoxPrompt> boxes;       ///< of the true objects, for the auxiliary loss; may be empty
+  TensorView<const float, 3> shifts;  ///< [B, points, 2], added to what APM predicts; may be empty
 };
 
 /// What a pass computed.
@@ -86,7 +83,7 @@ class TrainingModel {
                   "training batch: embeddings");
     require_shape(batch.targets, Extents<3>{items, 4 * grid, 4 * grid}, "training batch: targets");
     PassResult result;
-    const auto embedding = upload(batch.embeddings);
+    const auto embedding = nn::upload(workspace_, batch.embeddings);
     const Prompted prompted = make_prompts(batch, loss, result);
     const auto increment = shift_tokens(embedding, result);
     const auto tokens = make_tokens(prompted, increment, result);
@@ -113,6 +110,7 @@ class TrainingModel {
   struct Prompted {
     Prompts prompts;
     TensorView<float, 2> logits;       ///< [B, 2 * points]; empty for given prompts
+    Tensor<float, 3> points;           ///< [B, points, 2], as predicted
     Tensor<float, 3> corner_gradient;  ///< [B, points, 2], of the auxiliary loss
   };
 
@@ -120,14 +118,6 @@ class TrainingModel {
     const auto& all = parameters_->all();
     const auto next = all.lower_bound(std::string(prefix));
     return next != all.end() && next->first.starts_with(prefix);
-  }
-
-  template <std::size_t Rank>
-  TensorView<float, Rank> upload(const TensorView<const float, Rank>& host) {
-    const auto stored = workspace_.tensor(host.extents());
-    const Extents<1> flat{host.size()};
-    tape_.upload(host.reshaped(flat), stored.reshaped(flat));
-    return stored;
   }
 
   Prompted make_prompts(const TrainingBatch& batch, const LossConfig& loss, PassResult& result) {
@@ -143,12 +133,16 @@ class TrainingModel {
     for (float& value : result.points.elements()) {
       value = static_cast<float>(pack_.point_scale) / (1.0F + std::exp(-value));
     }
+    prompted.points = result.points;
     prompted.corner_gradient = Tensor<float, 3>(extents);
     for (Index item = 0; item < items; ++item) {
       Prompt& prompt = prompted.prompts.emplace_back();
       const auto points = result.points.view().select(0, item);
       for (Index i = 0; i < pack_.point_num; ++i) {
         prompt.points.push_back({points(i, 0), points(i, 1), label(i)});
+        if (batch.shifts.data() == nullptr) continue;
+        prompt.points.back().x += batch.shifts(item, i, 0);
+        prompt.points.back().y += batch.shifts(item, i, 1);
       }
       if (loss.corner_weight <= 0) continue;
       const auto share = 1 / static_cast<double>(items);
@@ -169,7 +163,7 @@ class TrainingModel {
     const Index items = batch.embeddings.extent(0);
     const auto logits = workspace_.tensor(Extents<2>{items, 2 * pack_.point_num});
     std::vector<TensorView<float, 4>> taps;
-    for (const auto& tap : batch.taps) taps.push_back(upload(tap));
+    for (const auto& tap : batch.taps) taps.push_back(nn::upload(workspace_, tap));
     if (auto* resnet = std::get_if<ApmResnet<Tape<B>>>(&apm_)) {
       const auto fused =
           workspace_.tensor(Extents<4>{items, model_.grid(), model_.grid(), kFusedChannels});
@@ -211,9 +205,9 @@ class TrainingModel {
       decoder_->write_output_tokens(shift, row.slice(0, 0, own));
       prompt_encoder_->encode_sparse(prompt, row.slice(0, own, count));
     }
-    const auto tokens = upload(std::as_const(host).view());
+    const auto tokens = nn::upload(workspace_, std::as_const(host).view());
     tape_.watch(tokens);
-    tape_.record([this, tokens, prompted, increment, points = result.points] {
+    tape_.record([this, tokens, prompted, increment] {
       const auto gradient = TensorView<const float, 3>(tape_.gradient(tokens));
       for (Index item = 0; item < gradient.extent(0); ++item) {
         spread_own(gradient.select(0, item), increment, item);
@@ -266,11 +260,11 @@ class TrainingModel {
     const std::array<float, 2> by_token = prompt_encoder_->coordinate_gradient(point, gradient);
     const auto to = tape_.gradient(prompted.logits);
     const auto scale = static_cast<float>(pack_.point_scale);
-    const std::array<float, 2> position{point.x, point.y};
     for (const std::size_t axis : {std::size_t{0}, std::size_t{1}}) {
       const auto column = static_cast<Index>(axis);
       const float by_corner = prompted.corner_gradient.view()(item, index, column);
-      const float slope = position[axis] * (1.0F - position[axis] / scale);
+      const float position = prompted.points.view()(item, index, column);
+      const float slope = position * (1.0F - position / scale);
       to(item, 2 * index + column) += (by_token[axis] + by_corner) * slope;
     }
   }

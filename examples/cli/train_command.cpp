@@ -1,0 +1,236 @@
+// promiseg train: from labelled images to a pack, on this machine.
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <utility>
+
+#include "interrupt.hpp"
+#include "open_segmenter.hpp"
+#include "progress.hpp"
+#include "promiseg/eigen/training_backend.hpp"
+#include "promiseg/train/initial_weights.hpp"
+#include "promiseg/train/trainer.hpp"
+#include "training_data.hpp"
+#include "training_options.hpp"
+#include "write_pack.hpp"
+
+namespace promiseg::cli {
+namespace {
+
+std::filesystem::path with_ending(const std::string& output, const char* ending) {
+  return output + ending;
+}
+
+/// "12 s", "3 min 20 s".
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<long>(seconds + 0.5);
+  if (whole < 60) return std::to_string(whole) + " s";
+  return std::to_string(whole / 60) + " min " + std::to_string(whole % 60) + " s";
+}
+
+std::string format(const char* text, double value) {
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, text, value);
+  return buffer;
+}
+
+/// One run: its task, what it tells, and the files it writes.
+class Run {
+ public:
+  Run(const TrainingOptions& options, const ModelFile& model)
+      : options_(options),
+        model_(model),
+        pack_(options.pack_config(model.config())),
+        config_(options.train_config(pack_)),
+        state_(with_ending(options.output, ".state")),
+        log_(with_ending(options.output, ".log.csv")) {}
+
+  const PackConfig& pack() const { return pack_; }
+
+  void train(const TrainingData& data, const train::FeatureCache& cache) {
+    data_summary_ = Json::Object{{"train", static_cast<std::int64_t>(data.train.size())},
+                                 {"val", static_cast<std::int64_t>(data.val.size())},
+                                 {"versions", static_cast<std::int64_t>(1 + options_.augment)},
+                                 {"fingerprint", data.fingerprint}};
+    FileWeights model_weights(model_.file());
+    std::optional<PackFile> init;
+    if (!options_.init.empty()) {
+      init.emplace(options_.init);
+      require_same_model(*init);
+      init_id_ = init->provenance().weights_sha256;
+    }
+    train::InitialWeights first(pack_, config_.seed, init.has_value() ? &init->file() : nullptr);
+    EigenTrainingBackend backend({.threads = options_.common.threads});
+    train::Trainer<EigenTrainingBackend> trainer(
+        backend, {model_.config(), pack_, config_, model_weights, first, cache, data.train,
+                  data.val, run_name()});
+    if (options_.resume) resume(trainer);
+    started_ = std::chrono::steady_clock::now();
+    bool finished = false;
+    {
+      ProgressBar progress("training", !options_.common.quiet);
+      finished = trainer.run(state_, observer(trainer, progress));
+    }
+    require(finished, ErrorCode::io, "interrupted after epoch ", trainer.position().epoch, " of ",
+            config_.epochs, "; go on with the same command and --resume");
+    std::error_code ignored;
+    std::filesystem::remove(state_, ignored);
+    report(trainer.position());
+  }
+
+ private:
+  /// Settings, data and model: a state belongs to one such run.
+  std::string run_name() const {
+    Json json;
+    json.set("pack", to_json(pack_));
+    json.set("config", to_json(config_));
+    json.set("data", data_summary_);
+    json.set("model", model_.provenance().weights_sha256);
+    json.set("init", init_id_);
+    return json.dump();
+  }
+
+  void require_same_model(const PackFile& pack) const {
+    require(pack.provenance().model_sha256 == model_.provenance().weights_sha256,
+            ErrorCode::invalid_argument, pack.name(), ": the pack belongs to another model, ",
+            pack.provenance().model_name);
+  }
+
+  void resume(train::Trainer<EigenTrainingBackend>& trainer) {
+    require(std::filesystem::exists(state_), ErrorCode::not_found, state_.string(),
+            ": there is no interrupted run to go on with");
+    trainer.resume(state_);
+    options_.common.say("Going on after epoch " + std::to_string(trainer.position().epoch));
+  }
+
+  train::TrainingObserver observer(const train::Trainer<EigenTrainingBackend>& trainer,
+                                   ProgressBar& progress) {
+    train::TrainingObserver told;
+    told.step = [&](const train::RunPosition& position, double loss, double dice, Index steps) {
+      progress.update(
+          position.epoch * steps + position.step, config_.epochs * steps,
+          "epoch " + std::to_string(position.epoch + 1) + " of " + std::to_string(config_.epochs) +
+              format("  loss %.4f", loss) + format("  Dice %.4f", dice) +
+              (position.best_epoch > 0 ? format("  best %.4f", position.best_dice) : ""));
+    };
+    told.best = [&](train::Parameters& parameters, const train::RunPosition& position) {
+      save_pack(parameters, position);
+    };
+    told.epoch = [&](const train::EpochRecord& record) {
+      const train::RunPosition& position = trainer.position();
+      write_log(position);
+      progress.clear();
+      options_.common.say(
+          "epoch " + std::to_string(record.epoch) + "/" + std::to_string(config_.epochs) +
+          format("  loss %.4f", record.loss) + format("  Dice %.4f", record.train_dice) +
+          format("  val %.4f", record.val_dice) +
+          (position.best_epoch == record.epoch ? " *" : "  ") + format("  %.1f s", record.seconds));
+    };
+    told.wants_to_stop = interrupted;
+    return told;
+  }
+
+  void save_pack(train::Parameters& parameters, const train::RunPosition& position) const {
+    std::map<std::string, tools::PackTensor> tensors;
+    for (const TensorSpec& spec : pack_tensor_specs(pack_, model_.config())) {
+      const auto trained = parameters.all().find(spec.name);
+      if (trained != parameters.all().end() && trained->second.role == train::Role::trained &&
+          !trained->second.used) {
+        continue;  // the originals' checkpoints hold it, and nothing reads it
+      }
+      const Index count =
+          std::accumulate(spec.shape.begin(), spec.shape.end(), Index{1}, std::multiplies<>());
+      tensors[spec.name] = {
+          spec.shape,
+          {train::fetch(parameters, spec.name, spec.shape), static_cast<std::size_t>(count)}};
+    }
+    Json training;
+    training.set("method", options_.method);
+    training.set("config", to_json(config_));
+    training.set("data", data_summary_);
+    if (options_.augment > 0) training.set("augmentation", to_json(options_.augmentation()));
+    training.set("best_epoch", static_cast<std::int64_t>(position.best_epoch));
+    training.set("val_dice", position.best_dice);
+    tools::write_pack(
+        options_.output, pack_,
+        {model_.provenance().weights_sha256, describe_model(model_.config(), model_.provenance()),
+         "promiseg train", "", "not stated", std::move(training)},
+        tensors, options_.half ? DType::f16 : DType::f32);
+  }
+
+  void write_log(const train::RunPosition& position) const {
+    std::string text = "epoch,rate,loss,train_dice,val_dice,seconds\n";
+    for (const train::EpochRecord& record : position.records) {
+      text += std::to_string(record.epoch) + format(",%.9g", record.rate) +
+              format(",%.9g", record.loss) + format(",%.9g", record.train_dice) +
+              format(",%.9g", record.val_dice) + format(",%.3f\n", record.seconds);
+    }
+    write_file(log_, text);
+  }
+
+  void report(const train::RunPosition& position) const {
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+    options_.common.say("Best: epoch " + std::to_string(position.best_epoch) +
+                        format(", Dice %.4f on the validation images", position.best_dice) + " (" +
+                        duration_text(seconds) + ")\n" + options_.output + "\n" + log_.string());
+    Json::Array epochs;
+    for (const train::EpochRecord& record : position.records) {
+      epochs.push_back(train::detail::to_json(record));
+    }
+    options_.common.print(
+        Json::Object{{"pack", options_.output},
+                     {"log", log_.string()},
+                     {"best_epoch", static_cast<std::int64_t>(position.best_epoch)},
+                     {"val_dice", position.best_dice},
+                     {"seconds", seconds},
+                     {"data", data_summary_},
+                     {"epochs", std::move(epochs)}});
+  }
+
+  const TrainingOptions& options_;
+  const ModelFile& model_;
+  PackConfig pack_;
+  train::TrainConfig config_;
+  std::filesystem::path state_;
+  std::filesystem::path log_;
+  Json data_summary_;
+  std::string init_id_;  ///< the weights of --init
+  std::chrono::steady_clock::time_point started_;
+};
+
+void train_pack(const TrainingOptions& options) {
+  check_options(options);
+  const ModelFile model(find_model(options.model));
+  Run run(options, model);
+  { AtomicFile(options.output + ".state"); }  // fails now rather than after an hour
+  const Dataset dataset = open_dataset(options);
+  const train::FeatureCache cache(cache_folder(options));
+  catch_interrupts();
+  Segmenter segmenter = open_segmenter(options.common, model.name(), {});
+  const TrainingData data = prepare_data(options, dataset, run.pack(), cache, segmenter);
+  run.train(data, cache);
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app) {
+  auto options = std::make_shared<TrainingOptions>();
+  CLI::App* command = app.add_subcommand("train", "Train a pack on labelled images");
+  command->footer(
+      "The model stays frozen: every image passes the encoder once, its features are kept in the\n"
+      "cache, and what is trained is small. Beside PACK appear PACK.log.csv and, until the run is\n"
+      "finished, PACK.state for --resume. PACK itself is always the best state so far, judged by\n"
+      "the images marked val, never by those marked test.\n"
+      "Example: sixteen labelled X-rays, the whole image as the prompt\n"
+      "  promiseg train --data lungs.csv -o lungs.safetensors --epochs 20 --label lungs\n"
+      "Example: predict the box, too\n"
+      "  promiseg train --data polyps.csv -o polyps.safetensors --method apm+ips \\\n"
+      "      --points corners --corner-weight 5 --epochs 10");
+  options->add_to(*command);
+  command->callback([options] { train_pack(*options); });
+}
+
+}  // namespace promiseg::cli

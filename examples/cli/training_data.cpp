@@ -1,0 +1,211 @@
+#include "training_data.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <utility>
+
+#include "interrupt.hpp"
+#include "progress.hpp"
+#include "promiseg/io/mask_reader.hpp"
+#include "promiseg/train/augmentation.hpp"
+#include "promiseg/train/augmentation/jpeg_compression.hpp"
+
+namespace promiseg::cli {
+namespace {
+
+/// "12.5 MB".
+std::string size_text(std::uint64_t bytes) {
+  constexpr double kUnit = 1e6;
+  const double megabytes = static_cast<double>(bytes) / kUnit;
+  char text[32];
+  std::snprintf(text, sizeof text, megabytes < 1000 ? "%.1f MB" : "%.2f GB",
+                megabytes < 1000 ? megabytes : megabytes / 1000);
+  return text;
+}
+
+/// An image with its mask, at the image's own size.
+struct LabelledImage {
+  Image image;
+  Mask mask;
+};
+
+LabelledImage read_sample(const Sample& sample, const std::optional<Window>& window) {
+  LabelledImage read{to_8bit(read_image(sample.image), window), read_mask(sample.mask)};
+  const auto& image = read.image.extents();
+  const auto& mask = read.mask.extents();
+  require(image[0] == mask[0] && image[1] == mask[1], ErrorCode::shape_mismatch,
+          to_string(sample.mask), ": the mask has ", mask[1], " x ", mask[0], " pixels, its image ",
+          to_string(sample.image), " has ", image[1], " x ", image[0]);
+  return read;
+}
+
+/// The image at its size in the model's frame, its mask with it: what is varied is what the model
+/// will see.
+LabelledImage to_model_size(const LabelledImage& read, const ModelConfig& model) {
+  LabelledImage small;
+  small.image = resize_for_model(read.image, model);
+  const ImageSize size{small.image.extent(0), small.image.extent(1)};
+  const Image mask = resize_area(std::as_const(read.mask).view().with_unit_axis(2), size);
+  small.mask = Mask({size.height, size.width});
+  for (Index i = 0; i < small.mask.size(); ++i) {
+    small.mask.data()[i] = mask.data()[i] > 127 ? 255 : 0;
+  }
+  return small;
+}
+
+/// Finds out what has to be encoded, then encodes it.
+class Preparation {
+ public:
+  Preparation(const TrainingOptions& options, const PackConfig& pack,
+              const train::FeatureCache& cache, Segmenter& segmenter)
+      : options_(options),
+        cache_(cache),
+        segmenter_(segmenter),
+        taps_(pack.apm == ApmKind::none ? std::vector<Index>{} : pack.tap_blocks),
+        augmentation_(options.augmentation()) {
+    std::sort(taps_.begin(), taps_.end());
+    taps_.erase(std::unique(taps_.begin(), taps_.end()), taps_.end());
+    if (!options.window.empty()) window_ = parse_window(options.window);
+  }
+
+  TrainingData run(const Dataset& dataset) {
+    TrainingData data;
+    ContentHash fingerprint;
+    std::uint64_t number = 0;
+    const auto wanted = static_cast<Index>(dataset.count(Split::train) + dataset.count(Split::val));
+    {
+      ProgressBar progress("reading images", !options_.common.quiet);
+      for (const Sample& sample : dataset.samples) {
+        if (sample.split == Split::test) continue;
+        auto samples = versions_of(sample, number);
+        for (const train::TrainingSample& version : samples) {
+          fingerprint.add(version.key).add(std::as_bytes(version.target.elements()));
+        }
+        if (sample.split == Split::train) {
+          data.train.push_back(std::move(samples));
+        } else {
+          data.val.push_back(std::move(samples.front()));
+        }
+        progress.update(static_cast<Index>(++number), wanted);
+      }
+    }
+    encode_missing();
+    data.fingerprint = fingerprint.text();
+    return data;
+  }
+
+ private:
+  /// An image of which the cache has no features.
+  struct Missing {
+    Sample sample;
+    std::uint64_t number;
+    Index version;  ///< 0: as it is
+    std::string key;
+  };
+
+  /// Version `version` of a sample.
+  LabelledImage version_of(const LabelledImage& read, std::uint64_t number, Index version) const {
+    if (version == 0) return {Image(read.image.view()), Mask(std::as_const(read.mask).view())};
+    const LabelledImage small = to_model_size(read, segmenter_.config());
+    Random random(options_.train.seed, number << 16 ^ static_cast<std::uint64_t>(version));
+    AugmentedImage varied = augment(small.image, std::as_const(small.mask).view(), augmentation_,
+                                    random, compress_jpeg);
+    return {std::move(varied.image), std::move(varied.mask)};
+  }
+
+  std::vector<train::TrainingSample> versions_of(const Sample& sample, std::uint64_t number) {
+    const LabelledImage read = read_sample(sample, window_);
+    const Index count = sample.split == Split::train ? 1 + options_.augment : 1;
+    std::vector<train::TrainingSample> samples;
+    for (Index version = 0; version < count; ++version) {
+      const LabelledImage varied = version_of(read, number, version);
+      const std::string key =
+          train::FeatureCache::key(varied.image, segmenter_.config(), segmenter_.model_id());
+      samples.push_back(train::make_sample(to_string(sample.image), key,
+                                           std::as_const(varied.mask).view(), segmenter_.config()));
+      const bool known = std::any_of(missing_.begin(), missing_.end(),
+                                     [&](const Missing& missing) { return missing.key == key; });
+      if (!known && !cache_.has(key, taps_)) missing_.push_back({sample, number, version, key});
+    }
+    return samples;
+  }
+
+  void require_room() const {
+    const std::uint64_t needed =
+        missing_.size() * train::FeatureCache::bytes_per_image(segmenter_.config(), taps_);
+    options_.common.say(std::to_string(missing_.size()) +
+                        " images to encode; their features take " + size_text(needed) + " in " +
+                        cache_.folder().string());
+    constexpr double kGigabyte = 1e9;
+    const auto limit = static_cast<std::uint64_t>(options_.cache_limit * kGigabyte);
+    require(needed <= limit, ErrorCode::unsupported, "the features of ", missing_.size(),
+            " images take ", size_text(needed), ", more than the limit of ", size_text(limit),
+            "; raise --cache-limit, or use fewer images, versions (--augment) or taps");
+    std::error_code ignored;
+    const auto space = std::filesystem::space(cache_.folder(), ignored);
+    require(ignored || needed < space.available, ErrorCode::unsupported, "the features of ",
+            missing_.size(), " images take ", size_text(needed), ", but ", cache_.folder().string(),
+            " has only ", size_text(space.available), " left");
+  }
+
+  void encode_missing() {
+    if (missing_.empty()) return;
+    require_room();
+    ProgressBar progress("encoding", !options_.common.quiet);
+    for (std::size_t i = 0; i < missing_.size(); ++i) {
+      const Missing& missing = missing_[i];
+      const LabelledImage varied =
+          version_of(read_sample(missing.sample, window_), missing.number, missing.version);
+      const ImageEmbedding embedding = segmenter_.encode(
+          varied.image, [](const EncoderStage&) {}, taps_);
+      cache_.store(missing.key, embedding.features, embedding.taps);
+      progress.update(static_cast<Index>(i + 1), std::ssize(missing_));
+      require_not_interrupted("the features so far are kept: run the same command again");
+    }
+  }
+
+  const TrainingOptions& options_;
+  const train::FeatureCache& cache_;
+  Segmenter& segmenter_;
+  std::vector<Index> taps_;
+  AugmentationConfig augmentation_;
+  std::optional<Window> window_;
+  std::vector<Missing> missing_;
+};
+
+}  // namespace
+
+Dataset open_dataset(const TrainingOptions& options) {
+  Dataset dataset = options.data.empty() ? load_dataset_folders(options.images, options.masks)
+                                         : load_dataset_csv(options.data);
+  const std::string name = options.data.empty() ? options.images : options.data;
+  require(dataset.count(Split::train) > 0, ErrorCode::invalid_argument, name,
+          ": there are no training images");
+  if (dataset.count(Split::val) == 0) {
+    require(dataset.count(Split::train) > 1, ErrorCode::invalid_argument, name,
+            ": one image is not enough: another must choose the best state");
+    split_training(dataset, options.val_fraction, options.train.seed);
+    options.common.say("No image is marked val: " + std::to_string(dataset.count(Split::val)) +
+                       " of the training images are set aside to choose the best state.");
+  }
+  return dataset;
+}
+
+std::filesystem::path cache_folder(const TrainingOptions& options) {
+  if (!options.cache.empty()) return options.cache;
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && *cache != '\0') return std::filesystem::path(cache) / "promiseg";
+  const char* home = std::getenv("HOME");
+  if (home == nullptr) throw UsageError("name a folder for the features with --cache");
+  return std::filesystem::path(home) / ".cache" / "promiseg";
+}
+
+TrainingData prepare_data(const TrainingOptions& options, const Dataset& dataset,
+                          const PackConfig& pack, const train::FeatureCache& cache,
+                          Segmenter& segmenter) {
+  return Preparation(options, pack, cache, segmenter).run(dataset);
+}
+
+}  // namespace promiseg::cli

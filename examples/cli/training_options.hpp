@@ -1,0 +1,64 @@
+// What a `promiseg train` command line asks for.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "command.hpp"
+#include "promiseg/adapt/pack_config.hpp"
+#include "promiseg/train/augmentation/config.hpp"
+#include "promiseg/train/train_config.hpp"
+
+namespace promiseg::cli {
+
+/// The options as they were given.
+struct TrainingOptions {
+  CommonOptions common;
+  std::string model;
+  std::string output;
+
+  // Data.
+  std::string data;
+  std::string images;
+  std::string masks;
+  std::string window;
+  double val_fraction = 0.2;
+  Index augment = 0;
+  std::string augment_config;
+  std::string cache;
+  double cache_limit = 20;
+
+  // The pack.
+  std::string method = "ips";
+  std::string apm = "resnet18";
+  std::string points = "free";
+  std::string config;
+  std::string label;
+  std::string init;
+  bool half = false;
+
+  // The run.
+  std::string prompt = "image";
+  std::string freeze = "fz0";
+  std::string loss = "logits";
+  std::string optimiser = "adamw";
+  std::string schedule = "cosine";
+  std::optional<double> weight_decay;
+  train::TrainConfig train;
+  bool resume = false;
+
+  void add_to(CLI::App& command);
+
+  /// The settings of the pack for a model. Throws `UsageError`.
+  PackConfig pack_config(const ModelConfig& model) const;
+  /// The settings of the run. Throws `UsageError`.
+  train::TrainConfig train_config(const PackConfig& pack) const;
+  /// How images are varied. Throws `UsageError`.
+  AugmentationConfig augmentation() const;
+};
+
+/// Throws `UsageError` for options that contradict each other, before any work.
+void check_options(const TrainingOptions& options);
+
+}  // namespace promiseg::cli
