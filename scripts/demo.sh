@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# From a fresh checkout to a segmented MR slice: installs, builds, fetches the real weights and a
-# real image, and outlines the liver, both kidneys and a liver lesion.
+# From a fresh checkout to segmented MR slices: installs, builds, fetches the real weights and real
+# images; outlines the liver, both kidneys and a liver lesion from a box each, then a brain without
+# any prompt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,5 +33,15 @@ build/release/bin/promiseg segment "$image" --window auto -o "$out" \
   --box 115,188,187,250 --label "right kidney" \
   --box 288,196,348,252 --label "left kidney" \
   --box 120,103,163,152 --label "liver lesion"
+
+# A pack needs no prompt. This one has learnt what a brain is on axial and sagittal slices; a coronal
+# one is new to it.
+scripts/brain_mri_data.sh "$out/brain_mri.csv"
+row=$(grep 'coronal=121,test' "$out/brain_mri.csv")
+{ echo image_name,train_type,mask_name; echo "$row"; } >"$out/coronal.csv"
+pack=packs/brain-mri/brain-mri.safetensors
+build/release/bin/promiseg segment "${row%%,*}" --pack "$pack" -o "$out"
+build/release/bin/promiseg evaluate --data "$out/coronal.csv" --pack "$pack" -o "$out/brain_report"
 echo
-echo "Look at $out/abdomen_mr_overlay.png; masks and numbers are beside it."
+echo "Look at $out/abdomen_mr_overlay.png and $out/ch2_coronal121_overlay.png; masks and numbers are"
+echo "beside them. scripts/train_demo.sh trains the brain's pack from nothing."

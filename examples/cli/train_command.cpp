@@ -1,19 +1,21 @@
-// promiseg train: from labelled images to a pack, on this machine.
+// promiseg train: from labelled images to a pack, on this machine; to a model with it, if nothing
+// of the model stays frozen.
 #include <chrono>
 #include <cstdio>
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "interrupt.hpp"
-#include "open_segmenter.hpp"
 #include "progress.hpp"
 #include "promiseg/eigen/training_backend.hpp"
 #include "promiseg/train/initial_weights.hpp"
 #include "promiseg/train/trainer.hpp"
 #include "training_data.hpp"
 #include "training_options.hpp"
+#include "write_model.hpp"
 #include "write_pack.hpp"
 
 namespace promiseg::cli {
@@ -36,6 +38,25 @@ std::string format(const char* text, double value) {
   return buffer;
 }
 
+/// Lists the tensors that layers read, and none that checkpoints hold for nothing.
+class ReadTensors : public SpecRecorder {
+  bool has(const std::string& /*name*/) override { return false; }
+};
+
+/// Tensors as they are now, trained or not.
+tools::NamedTensors tensors_of(train::Parameters& parameters,
+                               const std::vector<TensorSpec>& specs) {
+  tools::NamedTensors tensors;
+  for (const TensorSpec& spec : specs) {
+    const Index count =
+        std::accumulate(spec.shape.begin(), spec.shape.end(), Index{1}, std::multiplies<>());
+    tensors[spec.name] = {
+        spec.shape,
+        {train::fetch(parameters, spec.name, spec.shape), static_cast<std::size_t>(count)}};
+  }
+  return tensors;
+}
+
 /// One run: its task, what it tells, and the files it writes.
 class Run {
  public:
@@ -45,7 +66,14 @@ class Run {
         pack_(options.pack_config(model.config())),
         config_(options.train_config(pack_)),
         state_(with_ending(options.output, ".state")),
-        log_(with_ending(options.output, ".log.csv")) {}
+        log_(with_ending(options.output, ".log.csv")) {
+    if (!options.init.empty()) {
+      init_.emplace(options.init);
+      require_same_model(*init_);
+    }
+    require(!options.resume || std::filesystem::exists(state_), ErrorCode::not_found,
+            state_.string(), ": there is no interrupted run to go on with");
+  }
 
   const PackConfig& pack() const { return pack_; }
 
@@ -55,13 +83,7 @@ class Run {
                                  {"versions", static_cast<std::int64_t>(1 + options_.augment)},
                                  {"fingerprint", data.fingerprint}};
     FileWeights model_weights(model_.file());
-    std::optional<PackFile> init;
-    if (!options_.init.empty()) {
-      init.emplace(options_.init);
-      require_same_model(*init);
-      init_id_ = init->provenance().weights_sha256;
-    }
-    train::InitialWeights first(pack_, config_.seed, init.has_value() ? &init->file() : nullptr);
+    train::InitialWeights first(pack_, config_.seed, init_.has_value() ? &init_->file() : nullptr);
     EigenTrainingBackend backend({.threads = options_.common.threads});
     train::Trainer<EigenTrainingBackend> trainer(
         backend, {model_.config(), pack_, config_, model_weights, first, cache, data.train,
@@ -88,7 +110,7 @@ class Run {
     json.set("config", to_json(config_));
     json.set("data", data_summary_);
     json.set("model", model_.provenance().weights_sha256);
-    json.set("init", init_id_);
+    json.set("init", init_.has_value() ? init_->provenance().weights_sha256 : "");
     return json.dump();
   }
 
@@ -99,8 +121,6 @@ class Run {
   }
 
   void resume(train::Trainer<EigenTrainingBackend>& trainer) {
-    require(std::filesystem::exists(state_), ErrorCode::not_found, state_.string(),
-            ": there is no interrupted run to go on with");
     trainer.resume(state_);
     options_.common.say("Going on after epoch " + std::to_string(trainer.position().epoch));
   }
@@ -116,7 +136,7 @@ class Run {
               (position.best_epoch > 0 ? format("  best %.4f", position.best_dice) : ""));
     };
     told.best = [&](train::Parameters& parameters, const train::RunPosition& position) {
-      save_pack(parameters, position);
+      save(parameters, position);
     };
     told.epoch = [&](const train::EpochRecord& record) {
       const train::RunPosition& position = trainer.position();
@@ -132,20 +152,28 @@ class Run {
     return told;
   }
 
-  void save_pack(train::Parameters& parameters, const train::RunPosition& position) const {
-    std::map<std::string, tools::PackTensor> tensors;
-    for (const TensorSpec& spec : pack_tensor_specs(pack_, model_.config())) {
-      const auto trained = parameters.all().find(spec.name);
-      if (trained != parameters.all().end() && trained->second.role == train::Role::trained &&
-          !trained->second.used) {
-        continue;  // the originals' checkpoints hold it, and nothing reads it
-      }
-      const Index count =
-          std::accumulate(spec.shape.begin(), spec.shape.end(), Index{1}, std::multiplies<>());
-      tensors[spec.name] = {
-          spec.shape,
-          {train::fetch(parameters, spec.name, spec.shape), static_cast<std::size_t>(count)}};
+  /// Writes the pack and, where the encoder trains, the model that it then belongs to: both are
+  /// complete before either appears.
+  void save(train::Parameters& parameters, const train::RunPosition& position) const {
+    ModelProvenance model = model_.provenance();
+    std::optional<AtomicFile> model_file;
+    if (options_.trains_encoder()) {
+      model = tools::write_model(model_file.emplace(options_.model_output), model_.config(),
+                                 {"promiseg train", "", "", model.licence},
+                                 tensors_of(parameters, sam_tensor_specs(model_.config())));
     }
+    AtomicFile pack_file(options_.output);
+    ReadTensors read;
+    pack_weights(read, pack_, model_.config());
+    tools::write_pack(pack_file, pack_,
+                      {model.weights_sha256, describe_model(model_.config(), model),
+                       "promiseg train", "", "not stated", training_summary(position)},
+                      tensors_of(parameters, read.take()), options_.half ? DType::f16 : DType::f32);
+    if (model_file.has_value()) model_file->commit();
+    pack_file.commit();
+  }
+
+  Json training_summary(const train::RunPosition& position) const {
     Json training;
     training.set("method", options_.method);
     training.set("config", to_json(config_));
@@ -153,11 +181,7 @@ class Run {
     if (options_.augment > 0) training.set("augmentation", to_json(options_.augmentation()));
     training.set("best_epoch", static_cast<std::int64_t>(position.best_epoch));
     training.set("val_dice", position.best_dice);
-    tools::write_pack(
-        options_.output, pack_,
-        {model_.provenance().weights_sha256, describe_model(model_.config(), model_.provenance()),
-         "promiseg train", "", "not stated", std::move(training)},
-        tensors, options_.half ? DType::f16 : DType::f32);
+    return training;
   }
 
   void write_log(const train::RunPosition& position) const {
@@ -175,19 +199,22 @@ class Run {
         std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
     options_.common.say("Best: epoch " + std::to_string(position.best_epoch) +
                         format(", Dice %.4f on the validation images", position.best_dice) + " (" +
-                        duration_text(seconds) + ")\n" + options_.output + "\n" + log_.string());
+                        duration_text(seconds) + ")\n" + options_.output + "\n" +
+                        (options_.trains_encoder() ? options_.model_output + "\n" : "") +
+                        log_.string());
     Json::Array epochs;
     for (const train::EpochRecord& record : position.records) {
       epochs.push_back(train::detail::to_json(record));
     }
-    options_.common.print(
-        Json::Object{{"pack", options_.output},
-                     {"log", log_.string()},
-                     {"best_epoch", static_cast<std::int64_t>(position.best_epoch)},
-                     {"val_dice", position.best_dice},
-                     {"seconds", seconds},
-                     {"data", data_summary_},
-                     {"epochs", std::move(epochs)}});
+    Json result = Json::Object{{"pack", options_.output},
+                               {"log", log_.string()},
+                               {"best_epoch", static_cast<std::int64_t>(position.best_epoch)},
+                               {"val_dice", position.best_dice},
+                               {"seconds", seconds},
+                               {"data", data_summary_},
+                               {"epochs", std::move(epochs)}};
+    if (options_.trains_encoder()) result.set("model", options_.model_output);
+    options_.common.print(result);
   }
 
   const TrainingOptions& options_;
@@ -197,20 +224,47 @@ class Run {
   std::filesystem::path state_;
   std::filesystem::path log_;
   Json data_summary_;
-  std::string init_id_;  ///< the weights of --init
+  std::optional<PackFile> init_;  ///< what the pack begins with
   std::chrono::steady_clock::time_point started_;
 };
+
+bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code ignored;
+  return std::filesystem::equivalent(a, b, ignored) ||
+         std::filesystem::absolute(a).lexically_normal() ==
+             std::filesystem::absolute(b).lexically_normal();
+}
+
+/// Fails now rather than after an hour: for outputs that cannot be written, or that would replace
+/// each other or the model that training begins with.
+void check_outputs(const TrainingOptions& options, const ModelFile& model) {
+  for (const std::string& input : {model.name(), options.data, options.init}) {
+    if (!input.empty() && same_file(options.output, input)) {
+      throw UsageError("--output would replace " + input + ", which the run reads");
+    }
+  }
+  for (const char* ending : {"", ".state", ".log.csv"}) {
+    const AtomicFile probe(with_ending(options.output, ending));
+  }
+  if (!options.trains_encoder()) return;
+  if (same_file(options.model_output, options.output)) {
+    throw UsageError("--model-out and --output name the same file");
+  }
+  if (same_file(options.model_output, model.name())) {
+    throw UsageError("--model-out would replace the model that training begins with");
+  }
+  const AtomicFile trained(options.model_output);
+}
 
 void train_pack(const TrainingOptions& options) {
   check_options(options);
   const ModelFile model(find_model(options.model));
   Run run(options, model);
-  { AtomicFile(options.output + ".state"); }  // fails now rather than after an hour
+  check_outputs(options, model);
   const Dataset dataset = open_dataset(options);
   const train::FeatureCache cache(cache_folder(options));
   catch_interrupts();
-  Segmenter segmenter = open_segmenter(options.common, model.name(), {});
-  const TrainingData data = prepare_data(options, dataset, run.pack(), cache, segmenter);
+  const TrainingData data = prepare_data(options, dataset, run.pack(), cache, model);
   run.train(data, cache);
 }
 
@@ -224,6 +278,8 @@ void add_train_command(CLI::App& app) {
       "cache, and what is trained is small. Beside PACK appear PACK.log.csv and, until the run is\n"
       "finished, PACK.state for --resume. PACK itself is always the best state so far, judged by\n"
       "the images marked val, never by those marked test.\n"
+      "With --freeze fz4 nothing stays frozen: every image passes the encoder in every epoch, and\n"
+      "beside PACK appears the new model, to which it then belongs.\n"
       "Example: sixteen labelled X-rays, the whole image as the prompt\n"
       "  promiseg train --data lungs.csv -o lungs.safetensors --epochs 20 --label lungs\n"
       "Example: predict the box, too\n"

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "interrupt.hpp"
+#include "open_segmenter.hpp"
 #include "progress.hpp"
 #include "promiseg/io/mask_reader.hpp"
 #include "promiseg/train/augmentation.hpp"
@@ -20,8 +21,12 @@ std::string size_text(std::uint64_t bytes) {
   constexpr double kUnit = 1e6;
   const double megabytes = static_cast<double>(bytes) / kUnit;
   char text[32];
-  std::snprintf(text, sizeof text, megabytes < 1000 ? "%.1f MB" : "%.2f GB",
-                megabytes < 1000 ? megabytes : megabytes / 1000);
+  if (megabytes < 1) {
+    std::snprintf(text, sizeof text, "%.1f kB", megabytes * 1000);
+  } else {
+    std::snprintf(text, sizeof text, megabytes < 1000 ? "%.1f MB" : "%.2f GB",
+                  megabytes < 1000 ? megabytes : megabytes / 1000);
+  }
   return text;
 }
 
@@ -55,14 +60,14 @@ LabelledImage to_model_size(const LabelledImage& read, const ModelConfig& model)
   return small;
 }
 
-/// Finds out what has to be encoded, then encodes it.
+/// Finds out what has to be encoded, then encodes it; or keeps the pixels.
 class Preparation {
  public:
   Preparation(const TrainingOptions& options, const PackConfig& pack,
-              const train::FeatureCache& cache, Segmenter& segmenter)
+              const train::FeatureCache& cache, const ModelFile& model)
       : options_(options),
         cache_(cache),
-        segmenter_(segmenter),
+        model_(model),
         taps_(pack.apm == ApmKind::none ? std::vector<Index>{} : pack.tap_blocks),
         augmentation_(options.augmentation()) {
     std::sort(taps_.begin(), taps_.end());
@@ -81,7 +86,9 @@ class Preparation {
         if (sample.split == Split::test) continue;
         auto samples = versions_of(sample, number);
         for (const train::TrainingSample& version : samples) {
-          fingerprint.add(version.key).add(std::as_bytes(version.target.elements()));
+          fingerprint.add(to_string(sample.split))
+              .add(version.key)
+              .add(std::as_bytes(version.target.elements()));
         }
         if (sample.split == Split::train) {
           data.train.push_back(std::move(samples));
@@ -108,7 +115,7 @@ class Preparation {
   /// Version `version` of a sample.
   LabelledImage version_of(const LabelledImage& read, std::uint64_t number, Index version) const {
     if (version == 0) return {Image(read.image.view()), Mask(std::as_const(read.mask).view())};
-    const LabelledImage small = to_model_size(read, segmenter_.config());
+    const LabelledImage small = to_model_size(read, model_.config());
     Random random(options_.train.seed, number << 16 ^ static_cast<std::uint64_t>(version));
     AugmentedImage varied = augment(small.image, std::as_const(small.mask).view(), augmentation_,
                                     random, compress_jpeg);
@@ -121,10 +128,14 @@ class Preparation {
     std::vector<train::TrainingSample> samples;
     for (Index version = 0; version < count; ++version) {
       const LabelledImage varied = version_of(read, number, version);
-      const std::string key =
-          train::FeatureCache::key(varied.image, segmenter_.config(), segmenter_.model_id());
+      const std::string key = train::FeatureCache::key(varied.image, model_.config(),
+                                                       model_.provenance().weights_sha256);
       samples.push_back(train::make_sample(to_string(sample.image), key,
-                                           std::as_const(varied.mask).view(), segmenter_.config()));
+                                           std::as_const(varied.mask).view(), model_.config()));
+      if (options_.trains_encoder()) {
+        samples.back().pixels = resize_for_model(varied.image, model_.config());
+        continue;
+      }
       const bool known = std::any_of(missing_.begin(), missing_.end(),
                                      [&](const Missing& missing) { return missing.key == key; });
       if (!known && !cache_.has(key, taps_)) missing_.push_back({sample, number, version, key});
@@ -134,9 +145,9 @@ class Preparation {
 
   void require_room() const {
     const std::uint64_t needed =
-        missing_.size() * train::FeatureCache::bytes_per_image(segmenter_.config(), taps_);
-    options_.common.say(std::to_string(missing_.size()) +
-                        " images to encode; their features take " + size_text(needed) + " in " +
+        missing_.size() * train::FeatureCache::bytes_per_image(model_.config(), taps_);
+    options_.common.say("Images to encode: " + std::to_string(missing_.size()) +
+                        "; their features take " + size_text(needed) + " in " +
                         cache_.folder().string());
     constexpr double kGigabyte = 1e9;
     const auto limit = static_cast<std::uint64_t>(options_.cache_limit * kGigabyte);
@@ -153,12 +164,13 @@ class Preparation {
   void encode_missing() {
     if (missing_.empty()) return;
     require_room();
+    Segmenter segmenter = open_segmenter(options_.common, model_.name(), {});
     ProgressBar progress("encoding", !options_.common.quiet);
     for (std::size_t i = 0; i < missing_.size(); ++i) {
       const Missing& missing = missing_[i];
       const LabelledImage varied =
           version_of(read_sample(missing.sample, window_), missing.number, missing.version);
-      const ImageEmbedding embedding = segmenter_.encode(
+      const ImageEmbedding embedding = segmenter.encode(
           varied.image, [](const EncoderStage&) {}, taps_);
       cache_.store(missing.key, embedding.features, embedding.taps);
       progress.update(static_cast<Index>(i + 1), std::ssize(missing_));
@@ -168,7 +180,7 @@ class Preparation {
 
   const TrainingOptions& options_;
   const train::FeatureCache& cache_;
-  Segmenter& segmenter_;
+  const ModelFile& model_;
   std::vector<Index> taps_;
   AugmentationConfig augmentation_;
   std::optional<Window> window_;
@@ -204,8 +216,8 @@ std::filesystem::path cache_folder(const TrainingOptions& options) {
 
 TrainingData prepare_data(const TrainingOptions& options, const Dataset& dataset,
                           const PackConfig& pack, const train::FeatureCache& cache,
-                          Segmenter& segmenter) {
-  return Preparation(options, pack, cache, segmenter).run(dataset);
+                          const ModelFile& model) {
+  return Preparation(options, pack, cache, model).run(dataset);
 }
 
 }  // namespace promiseg::cli

@@ -1,4 +1,4 @@
-// From a data set on disk to samples whose features are in the cache.
+// From a data set on disk to samples whose features are in the cache, or that keep their pixels.
 #pragma once
 
 #include <filesystem>
@@ -7,7 +7,7 @@
 
 #include "promiseg/adapt/pack_config.hpp"
 #include "promiseg/io/dataset.hpp"
-#include "promiseg/segmenter.hpp"
+#include "promiseg/sam/model_file.hpp"
 #include "promiseg/train/feature_cache.hpp"
 #include "promiseg/train/training_sample.hpp"
 #include "training_options.hpp"
@@ -28,11 +28,12 @@ Dataset open_dataset(const TrainingOptions& options);
 std::filesystem::path cache_folder(const TrainingOptions& options);
 
 /// Reads every image, varies it if asked to, and encodes what the cache lacks. Says first how much
-/// that is. Throws `unsupported` if it exceeds the limit or the disk, `shape_mismatch` naming both
-/// sizes for a mask of another size than its image, and what the readers throw. Stops with `Error`
-/// when interrupted: what is encoded by then stays in the cache.
+/// that is. Where the encoder trains nothing is encoded: the samples keep their pixels. Throws
+/// `unsupported` if the features exceed the limit or the disk, `shape_mismatch` naming both sizes
+/// for a mask of another size than its image, and what the readers throw. Stops with `Error` when
+/// interrupted: what is encoded by then stays in the cache.
 TrainingData prepare_data(const TrainingOptions& options, const Dataset& dataset,
                           const PackConfig& pack, const train::FeatureCache& cache,
-                          Segmenter& segmenter);
+                          const ModelFile& model);
 
 }  // namespace promiseg::cli

@@ -59,9 +59,11 @@ void TrainingOptions::add_to(CLI::App& command) {
       ->check(CLI::IsMember({"resnet18", "resnet34", "cross"}))
       ->capture_default_str();
   pack_group
-      .add_option("--points", points,
-                  "What APM predicts: free (16 points, 8 on the object) or corners (of a box)")
-      ->check(CLI::IsMember({"free", "corners"}))
+      .add_option(
+          "--points", points,
+          "What APM predicts: free (16 points, 8 on the object), corners (of a box) or auto "
+          "(corners for LiteMedSAM, which knows boxes only)")
+      ->check(CLI::IsMember({"auto", "free", "corners"}))
       ->capture_default_str();
   pack_group.add_option("--config", config,
                         "JSON object (or @FILE) of pack fields such as tap_blocks");
@@ -118,9 +120,11 @@ void TrainingOptions::add_to(CLI::App& command) {
   run_group
       .add_option("--freeze", freeze,
                   "What of SAM stays frozen: fz0 (all), fz1 (encoder and decoder), fz2 "
-                  "(encoder and prompt encoder), fz3 (encoder)")
-      ->check(CLI::IsMember({"fz0", "fz1", "fz2", "fz3"}))
+                  "(encoder and prompt encoder), fz3 (encoder), fz4 (nothing: --model-out)")
+      ->check(CLI::IsMember({"fz0", "fz1", "fz2", "fz3", "fz4"}))
       ->capture_default_str();
+  run_group.add_option("--model-out", model_output,
+                       "The model that --freeze fz4 makes; the pack belongs to it");
   run_group.add_flag("--resume", resume, "Go on with an interrupted run of the same settings");
   common.add_to(command);
 }
@@ -132,17 +136,18 @@ PackConfig TrainingOptions::pack_config(const ModelConfig& model_config) const {
     if (prompt == "image") pack.own_prompt = OwnPrompt::image;
   } else {
     pack = tools::published_pack_config("promise_" + apm, model_config);
-    if (points == "corners") {
+    const bool knows_boxes_only = model_config.encoder == EncoderKind::tiny_vit;
+    if (points == "corners" || (points == "auto" && knows_boxes_only)) {
       pack.point_num = 2;
       pack.point_value = {2, 3};
     }
   }
   pack.ips = method != "apm";
-  pack.decoder = freeze != "fz0";
   pack.label = label;
   if (const std::optional<Json> fields = parse_config(config)) {
     checked_config([&] { apply_json(*fields, pack); });
   }
+  pack.decoder = freeze != "fz0" && !trains_encoder();  // the new model has the decoder, too
   checked_config([&] { validate(pack, model_config); });
   return pack;
 }
@@ -155,28 +160,33 @@ train::TrainConfig TrainingOptions::train_config(const PackConfig& pack) const {
   result.optimiser.schedule = named<train::Schedule>(schedule);
   constexpr double kUsualDecay = 0.01;
   result.optimiser.weight_decay = weight_decay.value_or(optimiser == "adamw" ? kUsualDecay : 0.0);
+  const auto has_label = [&](Index value) {
+    return pack.apm != ApmKind::none && std::find(pack.point_value.begin(), pack.point_value.end(),
+                                                  value) != pack.point_value.end();
+  };
+  const bool has_corners = has_label(2) && has_label(3);
+  constexpr double kUsualCornerWeight = 5;
+  constexpr double kUsualPointJitter = 0.05;
+  result.loss.corner_weight = corner_weight.value_or(has_corners ? kUsualCornerWeight : 0);
+  result.point_jitter = point_jitter.value_or(has_corners ? kUsualPointJitter : 0);
+  if (result.loss.corner_weight > 0 && !has_corners) {
+    throw UsageError("--corner-weight needs an APM that predicts box corners: --points corners");
+  }
   try {
     validate(result);
   } catch (const Error& error) {
     throw UsageError(error.what());
-  }
-  const auto has_label = [&](Index value) {
-    return std::find(pack.point_value.begin(), pack.point_value.end(), value) !=
-           pack.point_value.end();
-  };
-  if (result.loss.corner_weight > 0 &&
-      (pack.apm == ApmKind::none || !has_label(2) || !has_label(3))) {
-    throw UsageError("--corner-weight needs an APM that predicts box corners: --points corners");
   }
   return result;
 }
 
 AugmentationConfig TrainingOptions::augmentation() const {
   AugmentationConfig result;
-  if (const std::optional<Json> fields = parse_config(augment_config)) {
-    checked_config([&] { apply_json(*fields, result); });
+  constexpr const char* kOption = "--augment-config";
+  if (const std::optional<Json> fields = parse_config(augment_config, kOption)) {
+    checked_config([&] { apply_json(*fields, result); }, kOption);
   }
-  checked_config([&] { validate(result); });
+  checked_config([&] { validate(result); }, kOption);
   return result;
 }
 
@@ -192,6 +202,12 @@ void check_options(const TrainingOptions& options) {
   }
   if (options.optimiser == "adam" && options.weight_decay.value_or(0) > 0) {
     throw UsageError("--weight-decay goes with --optimiser adamw");
+  }
+  if (options.trains_encoder() && options.model_output.empty()) {
+    throw UsageError("--freeze fz4 trains the whole model: name a file for it with --model-out");
+  }
+  if (!options.trains_encoder() && !options.model_output.empty()) {
+    throw UsageError("--model-out goes with --freeze fz4: the model stays as it is");
   }
   if (options.common.backend == "reference") {
     throw UsageError("training runs on the backend eigen; the reference would take days");

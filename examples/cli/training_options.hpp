@@ -17,6 +17,7 @@ struct TrainingOptions {
   CommonOptions common;
   std::string model;
   std::string output;
+  std::string model_output;  ///< where the encoder trains: the model goes there
 
   // Data.
   std::string data;
@@ -32,7 +33,7 @@ struct TrainingOptions {
   // The pack.
   std::string method = "ips";
   std::string apm = "resnet18";
-  std::string points = "free";
+  std::string points = "auto";
   std::string config;
   std::string label;
   std::string init;
@@ -45,10 +46,15 @@ struct TrainingOptions {
   std::string optimiser = "adamw";
   std::string schedule = "cosine";
   std::optional<double> weight_decay;
+  std::optional<double> corner_weight;
+  std::optional<double> point_jitter;
   train::TrainConfig train;
   bool resume = false;
 
   void add_to(CLI::App& command);
+
+  /// True if nothing of the model stays frozen, so that another one comes out.
+  bool trains_encoder() const { return freeze == "fz4"; }
 
   /// The settings of the pack for a model. Throws `UsageError`.
   PackConfig pack_config(const ModelConfig& model) const;

@@ -98,7 +98,9 @@ void check_gradients(const ModelConfig& config, const Weights& weights_of) {
   double differences = 0;
   double squares = 0;
   std::size_t checked = 0;
-  for (auto& [name, parameter] : parameters.all()) {
+  for (auto& entry : parameters.all()) {
+    const std::string& name = entry.first;
+    train::Parameter& parameter = entry.second;
     if (parameter.role != train::Role::trained) continue;
     CAPTURE(name);
     double apart = 0;

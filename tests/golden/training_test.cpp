@@ -156,7 +156,8 @@ StepDifference step_difference(const Step& step, const train::Parameters& parame
   StepDifference result;
   std::size_t count = 0;
   std::size_t outside = 0;
-  for (const auto& [name, entry] : step.fixture.tensors()) {
+  for (const auto& tensor : step.fixture.tensors()) {
+    const std::string& name = tensor.first;
     if (!name.starts_with(prefix) || zero.contains(name.substr(prefix.size()))) continue;
     const auto found = parameters.all().find(name.substr(prefix.size()));
     REQUIRE_MESSAGE(found != parameters.all().end(), name);

@@ -18,7 +18,7 @@ constexpr const char* kReplacement = "\xEF\xBF\xBD";
 
 std::string dumped(std::string_view text) { return Json(text).dump(); }
 
-std::string quoted(const std::string& text) { return '"' + text + '"'; }
+std::string quoted_json(const std::string& text) { return '"' + text + '"'; }
 
 }  // namespace
 
@@ -105,7 +105,7 @@ TEST_CASE("JSON: output is UTF-8 whatever the strings hold") {
        {"plain", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
         "\xEF\xBF\xBF", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF", "gr\xC3\xBC\xC3\x9F"}) {
     CAPTURE(valid);
-    CHECK(dumped(valid) == quoted(valid));
+    CHECK(dumped(valid) == quoted_json(valid));
   }
   // Text, and how many of its bytes are not UTF-8.
   const std::vector<std::pair<std::string, int>> invalid{
@@ -123,12 +123,12 @@ TEST_CASE("JSON: output is UTF-8 whatever the strings hold") {
   for (const auto& [text, bytes] : invalid) {
     std::string expected;
     for (int i = 0; i < bytes; ++i) expected += kReplacement;
-    CHECK(dumped("a" + text + "b") == quoted("a" + expected + "b"));
-    CHECK(dumped(text) == quoted(expected));
+    CHECK(dumped("a" + text + "b") == quoted_json("a" + expected + "b"));
+    CHECK(dumped(text) == quoted_json(expected));
   }
   const std::string latin1 = "Universit\xE4t.png";
-  CHECK(dumped(latin1) == quoted(std::string("Universit") + kReplacement + "t.png"));
-  CHECK(Json::parse(quoted(latin1)).as_string() == latin1);  // kept when read
+  CHECK(dumped(latin1) == quoted_json(std::string("Universit") + kReplacement + "t.png"));
+  CHECK(Json::parse(quoted_json(latin1)).as_string() == latin1);  // kept when read
   CHECK(Json(Json::Object{{latin1, 1}}).dump() ==
         std::string("{\"Universit") + kReplacement + "t.png\": 1}");
   const std::string twice = dumped(latin1);

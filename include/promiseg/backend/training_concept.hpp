@@ -26,7 +26,7 @@ concept TrainingBackend = Backend<B> &&
   backend.fill(number, image_out);  // any strides
   // to += scale * from, any strides; an axis of stride 0 of `to` is summed over.
   backend.accumulate(image, number, image_out);
-  backend.activate(vector, activation, vector_out);
+  backend.activate(vector, activation, vector_out);  // in place is allowed
   // The gradient becomes that before the activation; `vector` is what went into it.
   backend.activation_gradient(vector, activation, vector_out);
   // out [B, M, N] += scale * a [B, M, K] x b [B, K, N], any strides; no stride 0 in `out`.

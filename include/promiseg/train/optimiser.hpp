@@ -62,34 +62,33 @@ class Adam {
   struct Moments {
     std::vector<float> mean;
     std::vector<float> square;
+    Index steps = 0;  ///< with a gradient
   };
 
   explicit Adam(const OptimiserConfig& config) : config_(config) {}
 
   const OptimiserConfig& config() const { return config_; }
-  Index steps() const { return steps_; }
+
   const std::map<std::string, Moments>& moments() const { return moments_; }
 
   /// Goes on from where an optimiser was.
-  void restore(Index steps, std::map<std::string, Moments> moments) {
-    steps_ = steps;
-    moments_ = std::move(moments);
-  }
+  void restore(std::map<std::string, Moments> moments) { moments_ = std::move(moments); }
 
   /// Changes the values by the gradients, at the given rate.
   void step(Parameters& parameters, double rate) {
-    ++steps_;
     double factor = 1;
     if (config_.clip_norm > 0) {
       factor = std::min(1.0, config_.clip_norm / (gradient_norm(parameters) + 1e-6));
     }
-    const double correction1 = 1 - std::pow(config_.beta1, static_cast<double>(steps_));
-    const double correction2 = std::sqrt(1 - std::pow(config_.beta2, static_cast<double>(steps_)));
+
     for (auto& [name, parameter] : parameters.all()) {
       if (!moments_.contains(name) && has_no_gradient(parameter)) continue;
       Moments& moments = moments_[name];
       moments.mean.resize(parameter.value.size());
       moments.square.resize(parameter.value.size());
+      const auto steps = static_cast<double>(++moments.steps);
+      const double correction1 = 1 - std::pow(config_.beta1, steps);
+      const double correction2 = std::sqrt(1 - std::pow(config_.beta2, steps));
       const auto beta1 = static_cast<float>(config_.beta1);
       const auto beta2 = static_cast<float>(config_.beta2);
       const auto rest1 = static_cast<float>(1 - config_.beta1);
@@ -118,7 +117,7 @@ class Adam {
   }
 
   OptimiserConfig config_;
-  Index steps_ = 0;
+
   std::map<std::string, Moments> moments_;
 };
 

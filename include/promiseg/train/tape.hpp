@@ -57,7 +57,8 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  /// Forgets what was recorded.
+  /// Forgets what was recorded. A pass begins with it, after layers have been made: what their
+  /// weights were written with would be recorded, too.
   void reset() {
     steps_.clear();
     memory_.forget_values();
@@ -179,15 +180,16 @@ class Tape {
 
   void gemm(TensorView<const float, 2> in, const PackedMatrix& weights, const Epilogue<2>& epilogue,
             TensorView<float, 2> out) {
-    const bool needed = weights->trains() || memory_.needs(in) || needs_epilogue(epilogue);
+    const EpilogueNeeds needs = needs_of(epilogue);
+    const bool needed = weights->trains() || memory_.needs(in) || needs.any();
     const Before<2> before = run_activated(
         needed, epilogue, out, [&](const Epilogue<2>& applied, TensorView<float, 2> to) {
           backend_->gemm(in, weights->packed, applied, to);
         });
     if (!needed) return;
     const auto kept = weights->trains() ? keep(in) : TensorView<const float, 2>{};
-    record([this, in, needs_in = memory_.needs(in), kept, weights, epilogue, before, out] {
-      unwind(epilogue, before, out, [&](TensorView<float, 2> gradient) {
+    record([this, in, needs_in = memory_.needs(in), kept, weights, epilogue, needs, before, out] {
+      unwind(epilogue, needs, before, out, [&](TensorView<float, 2> gradient) {
         if (needs_in) {
           const auto to = memory_.gradient(in);
           backend_->gemm(gradient, transposed(*weights), {{}, to, Activation::none, epilogue.scale},
@@ -224,27 +226,29 @@ class Tape {
 
   void conv2d(TensorView<const float, 4> in, const PackedMatrix& weights, ConvGeometry geometry,
               const Epilogue<4>& epilogue, TensorView<float, 4> out) {
-    const bool needed = weights->trains() || memory_.needs(in) || needs_epilogue(epilogue);
+    const EpilogueNeeds needs = needs_of(epilogue);
+    const bool needed = weights->trains() || memory_.needs(in) || needs.any();
     const Before<4> before = run_activated(
         needed, epilogue, out, [&](const Epilogue<4>& applied, TensorView<float, 4> to) {
           backend_->conv2d(in, weights->packed, geometry, applied, to);
         });
     if (!needed) return;
     const auto kept = weights->trains() ? keep(in) : TensorView<const float, 4>{};
-    record(
-        [this, in, needs_in = memory_.needs(in), kept, weights, geometry, epilogue, before, out] {
-          unwind(epilogue, before, out, [&](TensorView<float, 4> gradient) {
-            if (needs_in) grow_conv_input(*weights, geometry, gradient, epilogue.scale, in);
-            if (weights->trains()) grow_weights(*weights, geometry, kept, gradient, epilogue.scale);
-          });
-        });
+    record([this, in, needs_in = memory_.needs(in), kept, weights, geometry, epilogue, needs,
+            before, out] {
+      unwind(epilogue, needs, before, out, [&](TensorView<float, 4> gradient) {
+        if (needs_in) grow_conv_input(*weights, geometry, gradient, epilogue.scale, in);
+        if (weights->trains()) grow_weights(*weights, geometry, kept, gradient, epilogue.scale);
+      });
+    });
   }
 
   void conv_transpose2d(TensorView<const float, 4> in, const PackedMatrix& weights, Index kernel,
                         TensorView<const float, 1> bias, Activation activation,
                         TensorView<float, 4> out) {
     const Epilogue<4> epilogue{bias, {}, activation};
-    const bool needed = weights->trains() || memory_.needs(in) || needs_epilogue(epilogue);
+    const EpilogueNeeds needs = needs_of(epilogue);
+    const bool needed = weights->trains() || memory_.needs(in) || needs.any();
     const Before<4> before = run_activated(
         needed, epilogue, out, [&](const Epilogue<4>& applied, TensorView<float, 4> to) {
           backend_->conv_transpose2d(in, weights->packed, kernel, applied.bias, applied.activation,
@@ -253,24 +257,25 @@ class Tape {
     if (!needed) return;
     const auto kept = weights->trains() ? keep(in) : TensorView<const float, 4>{};
     const ConvGeometry geometry{kernel, kernel, 0};
-    record(
-        [this, in, needs_in = memory_.needs(in), kept, weights, geometry, epilogue, before, out] {
-          unwind(epilogue, before, out, [&](TensorView<float, 4> gradient) {
-            // Going back, it is an ordinary convolution whose kernel equals its stride.
-            if (needs_in) {
-              const auto to = memory_.gradient(in);
-              backend_->conv2d(gradient, transposed(*weights), geometry, {{}, to}, to);
-            }
-            if (weights->trains()) grow_transposed_weights(*weights, geometry, gradient, kept);
-          });
-        });
+    record([this, in, needs_in = memory_.needs(in), kept, weights, geometry, epilogue, needs,
+            before, out] {
+      unwind(epilogue, needs, before, out, [&](TensorView<float, 4> gradient) {
+        // Going back, it is an ordinary convolution whose kernel equals its stride.
+        if (needs_in) {
+          const auto to = memory_.gradient(in);
+          backend_->conv2d(gradient, transposed(*weights), geometry, {{}, to}, to);
+        }
+        if (weights->trains()) grow_transposed_weights(*weights, geometry, gradient, kept);
+      });
+    });
   }
 
   void depthwise_conv2d(TensorView<const float, 4> in, TensorView<const float, 3> weights,
                         ConvGeometry geometry, const Epilogue<4>& epilogue,
                         TensorView<float, 4> out) {
     const bool needs_weights = memory_.needs(weights);
-    const bool needed = needs_weights || memory_.needs(in) || needs_epilogue(epilogue);
+    const EpilogueNeeds needs = needs_of(epilogue);
+    const bool needed = needs_weights || memory_.needs(in) || needs.any();
     const Before<4> before = run_activated(
         needed, epilogue, out, [&](const Epilogue<4>& applied, TensorView<float, 4> to) {
           backend_->depthwise_conv2d(in, weights, geometry, applied, to);
@@ -278,9 +283,9 @@ class Tape {
     if (!needed) return;
     const auto kept = keep(in);
     record([=, this, needs_in = memory_.needs(in)] {
-      unwind(epilogue, before, out, [&](TensorView<float, 4> gradient) {
+      unwind(epilogue, needs, before, out, [&](TensorView<float, 4> gradient) {
         backend_->depthwise_conv2d_gradient(
-            kept, weights, geometry, gradient,
+            kept, weights, geometry, scaled(gradient, epilogue.scale),
             needs_in ? memory_.gradient(in) : TensorView<float, 4>{},
             needs_weights ? memory_.gradient(weights) : TensorView<float, 3>{});
       });
@@ -353,6 +358,7 @@ class Tape {
       const bool b_stays = b.data() == out.data();
       if (needs_a && !a_stays) backend_->accumulate(gradient, 1.0F, memory_.gradient(a));
       if (needs_b && !b_stays) backend_->accumulate(gradient, 1.0F, memory_.gradient(b));
+      if (a_stays && b_stays) backend_->accumulate(copied(gradient), 1.0F, gradient);
       if (!a_stays && !b_stays) clear(out);
     });
   }
@@ -390,7 +396,8 @@ class Tape {
     const bool needs_in = memory_.needs(in);
     const bool needs_gamma = memory_.needs(norm.gamma);
     const bool needs_beta = memory_.needs(norm.beta);
-    const bool needed = needs_in || needs_gamma || needs_beta || needs_epilogue(epilogue);
+    const EpilogueNeeds needs = needs_of(epilogue);
+    const bool needed = needs_in || needs_gamma || needs_beta || needs.any();
     const auto kept = needed ? keep(in) : TensorView<const float, 2>{};
     const auto image = [](const auto& rows) { return rows.with_unit_axis(0).with_unit_axis(0); };
     const auto run = [&](TensorView<float, 2> to) {
@@ -411,7 +418,7 @@ class Tape {
     }
     if (!note(out, needed)) return;
     record([=, this] {
-      unwind(epilogue, Before<2>(before), out, [&](TensorView<float, 2> gradient) {
+      unwind(epilogue, needs, Before<2>(before), out, [&](TensorView<float, 2> gradient) {
         const auto wanted = [&](bool wants, const auto& view) {
           return wants ? memory_.gradient(view) : decltype(memory_.gradient(view)){};
         };
@@ -469,9 +476,27 @@ class Tape {
     return taken;
   }
 
+  /// Which parts of an epilogue have a gradient: asked when it is recorded, since later other
+  /// values lie there.
+  struct EpilogueNeeds {
+    bool bias = false;
+    bool residual = false;
+
+    bool any() const { return bias || residual; }
+  };
+
   template <std::size_t Rank>
-  bool needs_epilogue(const Epilogue<Rank>& epilogue) const {
-    return memory_.needs(epilogue.bias) || memory_.needs(epilogue.residual);
+  EpilogueNeeds needs_of(const Epilogue<Rank>& epilogue) const {
+    return {memory_.needs(epilogue.bias), memory_.needs(epilogue.residual)};
+  }
+
+  /// scale * gradient
+  TensorView<const float, 4> scaled(TensorView<const float, 4> gradient, float scale) {
+    if (scale == 1.0F) return gradient;
+    const auto product = scratch_.tensor(gradient.extents());
+    backend_->fill(0.0F, product);
+    backend_->accumulate(gradient, scale, product);
+    return product;
   }
 
   template <std::size_t Rank>
@@ -512,19 +537,19 @@ class Tape {
   /// Takes the gradient of an output back through an epilogue and calls `use` with that of the
   /// product, times nothing: the scale is the caller's.
   template <std::size_t Rank, class Use>
-  void unwind(const Epilogue<Rank>& epilogue, Before<Rank> before, TensorView<float, Rank> out,
-              const Use& use) {
+  void unwind(const Epilogue<Rank>& epilogue, EpilogueNeeds needs, Before<Rank> before,
+              TensorView<float, Rank> out, const Use& use) {
     const bool residual_stays = epilogue.residual.data() == out.data();
     const auto stored = memory_.gradient(out);
     const auto gradient = stored.is_contiguous() ? stored : copied(stored);
     through_activation(epilogue.activation, before, gradient);
-    if (memory_.needs(epilogue.bias)) {
+    if (needs.bias) {
       const auto bias = memory_.gradient(epilogue.bias);
       const Extents<4> rows{1, 1, gradient.size() / bias.extent(0), bias.extent(0)};
       backend_->accumulate(gradient.reshaped(rows), 1.0F,
                            nn::detail::as_rank4(bias).broadcast_to(rows));
     }
-    if (memory_.needs(epilogue.residual) && !residual_stays) {
+    if (needs.residual && !residual_stays) {
       backend_->accumulate(nn::detail::as_rank4(gradient), 1.0F,
                            nn::detail::as_rank4(memory_.gradient(epilogue.residual)));
     }
@@ -554,12 +579,15 @@ class Tape {
     return *weights.backward;
   }
 
-  /// A convolution's weights [1, O, kernel * kernel, C] as [C, kernel * kernel * O], the kernel
+  /// A convolution's weights [O, kernel * kernel * C] as [C, kernel * kernel * O], the kernel
   /// turned round.
-  const typename B::PackedMatrix& turned_round(TrackedWeights<B>& weights) {
+  const typename B::PackedMatrix& turned_round(TrackedWeights<B>& weights, Index kernel) {
     if (!weights.backward.has_value()) {
-      const auto values = std::as_const(weights.values).view().select(0, 0);  // [O, taps, C]
-      const Index taps = values.extent(1);
+      const Index taps = kernel * kernel;
+      const auto values =
+          std::as_const(weights.values)
+              .view()
+              .reshaped(Extents<3>{weights.outputs(), taps, weights.inputs() / taps});
       Tensor<float, 3> turned({values.extent(2), taps, values.extent(0)});
       for (Index c = 0; c < values.extent(2); ++c) {
         for (Index tap = 0; tap < taps; ++tap) {
@@ -595,7 +623,8 @@ class Tape {
       gradient = spread;
     }
     const auto to = memory_.gradient(in);
-    backend_->conv2d(gradient, turned_round(weights), back, {{}, to, Activation::none, scale}, to);
+    backend_->conv2d(gradient, turned_round(weights, geometry.kernel), back,
+                     {{}, to, Activation::none, scale}, to);
   }
 
   /// Adds the gradient of a convolution's or a product's weights to the parameter's.

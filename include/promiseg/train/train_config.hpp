@@ -18,8 +18,12 @@ enum class TrainPrompt {
 };
 
 /// What stays as it is, by the names of the original: FZ0 all of SAM, FZ1 encoder and decoder, FZ2
-/// encoder and prompt encoder, FZ3 the encoder.
-enum class Freeze { fz0, fz1, fz2, fz3 };
+/// encoder and prompt encoder, FZ3 the encoder, FZ4 nothing.
+enum class Freeze { fz0, fz1, fz2, fz3, fz4 };
+
+/// True if the image encoder trains: then no features can be known beforehand, and the result is
+/// another model.
+constexpr bool trains_encoder(Freeze freeze) { return freeze == Freeze::fz4; }
 
 struct TrainConfig {
   TrainPrompt prompt = TrainPrompt::image;
@@ -68,7 +72,7 @@ struct EnumNames<train::TrainPrompt> {
 };
 template <>
 struct EnumNames<train::Freeze> {
-  static constexpr std::array<std::string_view, 4> kNames = {"fz0", "fz1", "fz2", "fz3"};
+  static constexpr std::array<std::string_view, 5> kNames = {"fz0", "fz1", "fz2", "fz3", "fz4"};
 };
 
 }  // namespace promiseg::detail

@@ -1,9 +1,12 @@
 // APM, IPS and SAM's decoder over a tape: one pass forwards and backwards for a batch of images
-// whose encoder features are known.
+// whose encoder features are known. Where the encoder trains, it is on the tape as well.
 #pragma once
 
 #include <cmath>
 #include <optional>
+#include <span>
+#include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -11,17 +14,29 @@
 #include "promiseg/nn/transfer.hpp"
 #include "promiseg/sam/mask_decoder.hpp"
 #include "promiseg/sam/prompt_encoder.hpp"
+#include "promiseg/sam/tiny_vit_encoder.hpp"
+#include "promiseg/sam/vit_encoder.hpp"
 #include "promiseg/train/losses.hpp"
 #include "promiseg/train/tape.hpp"
 
 namespace promiseg::train {
 
-/// A batch of B images as the decoder and the modules see them, in the model's frame.
+/// The features that a pack reads of the encoder, in its order; a number may come twice. They live
+/// as long as the config.
+inline std::span<const Index> tap_numbers(const PackConfig& pack) {
+  if (pack.apm == ApmKind::none) return {};
+  return pack.tap_blocks;
+}
+
+/// A batch of B images in the model's frame: as the decoder and the modules see them, or, where the
+/// encoder trains, as it does.
 struct TrainingBatch {
   TensorView<const float, 4> embeddings;         ///< [B, grid, grid, C]
   std::vector<TensorView<const float, 4>> taps;  ///< [B, grid, grid, C_i], in the pack's order
-  Prompts prompts;                               ///< one an image; empty where APM predicts them
-  TensorView<const float, 3> targets;            ///< [B, 4 * grid, 4 * grid], in [0, 1]
+  /// In place of embeddings and taps: [S, S, 3], normalised and padded, one an image.
+  std::vector<TensorView<const float, 3>> inputs;
+  Prompts prompts;                     ///< one an image; empty where APM predicts them
+  TensorView<const float, 3> targets;  ///< [B, 4 * grid, 4 * grid], in [0, 1]
   std::vector<BoxPrompt> boxes;       ///< of the true objects, for the auxiliary loss; may be empty
   TensorView<const float, 3> shifts;  ///< [B, points, 2], added to what APM predicts; may be empty
 };
@@ -36,12 +51,13 @@ struct PassResult {
   Tensor<float, 3> increment;  ///< [B, mask tokens, C], of IPS; empty without
 };
 
-/// The network after the encoder, in training. Which of its weights train is for the parameters to
-/// say; batch norms of trained parts measure the batch.
+/// The network in training, after the encoder or with it. Which of its weights train is for the
+/// parameters to say; batch norms of the pack's modules measure the batch.
 template <TrainingBackend B>
 class TrainingModel {
  public:
-  /// All must outlive the model.
+  /// All must outlive the model. The encoder is part of it if `parameters` hold weights of it, that
+  /// is, if they train and have been asked for before (`sam_weights` asks for all).
   TrainingModel(B& backend, const ModelConfig& model, const PackConfig& pack,
                 Parameters& parameters)
       : model_(model),
@@ -56,6 +72,7 @@ class TrainingModel {
   /// Makes the layers anew, after parameters have changed.
   void refresh() {
     tape_.forget_weights();
+    if (trains("image_encoder.")) make_encoder();
     const PackWeights weights = pack_weights(*parameters_, pack_, model_);
     if (const auto* resnet = std::get_if<ApmResnetWeights>(&weights.apm)) {
       apm_.template emplace<ApmResnet<Tape<B>>>(tape_, *resnet);
@@ -77,19 +94,17 @@ class TrainingModel {
   PassResult pass(const TrainingBatch& batch, const LossConfig& loss) {
     tape_.reset();
     const auto frame = workspace_.frame();
-    const Index items = batch.embeddings.extent(0);
+    const Index items = batch.targets.extent(0);
     const Index grid = model_.grid();
-    require_shape(batch.embeddings, Extents<4>{items, grid, grid, model_.prompt_embed_dim},
-                  "training batch: embeddings");
     require_shape(batch.targets, Extents<3>{items, 4 * grid, 4 * grid}, "training batch: targets");
     PassResult result;
-    const auto embedding = nn::upload(workspace_, batch.embeddings);
-    const Prompted prompted = make_prompts(batch, loss, result);
-    const auto increment = shift_tokens(embedding, result);
+    const Features features = has_encoder() ? encode(batch) : upload(batch);
+    const Prompted prompted = make_prompts(batch, features, loss, result);
+    const auto increment = shift_tokens(features.embedding, result);
     const auto tokens = make_tokens(prompted, increment, result);
 
-    const auto keys = workspace_.tensor(embedding.extents());
-    tape_.add(embedding, prompt_encoder_->no_mask().broadcast_to(keys.extents()), keys);
+    const auto keys = workspace_.tensor(features.embedding.extents());
+    tape_.add(features.embedding, prompt_encoder_->no_mask().broadcast_to(keys.extents()), keys);
     const Index masks = model_.mask_tokens();
     const auto logits = workspace_.tensor(Extents<4>{items, masks, 4 * grid, 4 * grid});
     const auto iou = workspace_.tensor(Extents<2>{items, masks});
@@ -106,6 +121,12 @@ class TrainingModel {
   }
 
  private:
+  /// What the encoder makes of a batch, in the tape's memory.
+  struct Features {
+    TensorView<float, 4> embedding;          ///< [B, grid, grid, C]
+    std::vector<TensorView<float, 4>> taps;  ///< [B, grid, grid, C_i], in the pack's order
+  };
+
   /// The prompts of a batch, and where APM's logits lie.
   struct Prompted {
     Prompts prompts;
@@ -120,13 +141,77 @@ class TrainingModel {
     return next != all.end() && next->first.starts_with(prefix);
   }
 
-  Prompted make_prompts(const TrainingBatch& batch, const LossConfig& loss, PassResult& result) {
+  bool has_encoder() const { return !std::holds_alternative<std::monostate>(encoder_); }
+
+  void make_encoder() {
+    if (model_.encoder == EncoderKind::vit) {
+      encoder_.template emplace<VitEncoder<Tape<B>>>(tape_, model_,
+                                                     vit_weights(*parameters_, model_));
+    } else {
+      encoder_.template emplace<TinyVitEncoder<Tape<B>>>(tape_, model_,
+                                                         tiny_vit_weights(*parameters_, model_));
+    }
+  }
+
+  /// The features that a batch brings along.
+  Features upload(const TrainingBatch& batch) {
+    const Index grid = model_.grid();
+    require_shape(batch.embeddings,
+                  Extents<4>{batch.targets.extent(0), grid, grid, model_.prompt_embed_dim},
+                  "training batch: embeddings");
+    Features features;
+    features.embedding = nn::upload(workspace_, batch.embeddings);
+    for (const auto& tap : batch.taps) features.taps.push_back(nn::upload(workspace_, tap));
+    return features;
+  }
+
+  /// The features of a batch's inputs, on the tape. The encoder works on one image at a time and in
+  /// the same memory again, so what lives on is taken before its frames are opened.
+  Features encode(const TrainingBatch& batch) {
+    const Index items = batch.targets.extent(0);
+    const Index grid = model_.grid();
+    require(std::ssize(batch.inputs) == items, ErrorCode::invalid_argument,
+            "training batch: ", items, " images need as many inputs where the encoder trains, got ",
+            batch.inputs.size());
+    Features features;
+    features.embedding = workspace_.tensor(Extents<4>{items, grid, grid, model_.prompt_embed_dim});
+    for (Index tap : tap_numbers(pack_)) {
+      features.taps.push_back(
+          workspace_.tensor(Extents<4>{items, grid, grid, tap_channels(model_, tap)}));
+    }
+    for (Index item = 0; item < items; ++item) {
+      encode_item(batch.inputs[static_cast<std::size_t>(item)], item, features);
+    }
+    return features;
+  }
+
+  void encode_item(const TensorView<const float, 3>& input, Index item, const Features& to) {
+    const Index size = model_.image_size;
+    require_shape(input, Extents<3>{size, size, 3}, "training batch: input");
+    const auto frame = workspace_.frame();
+    const auto image = nn::upload(workspace_, input).with_unit_axis(0);
+    const auto embedding = to.embedding.select(0, item);
+    const EncoderObserver keep_taps = [&](const EncoderStage& stage) {
+      for (std::size_t i = 0; i < to.taps.size(); ++i) {
+        if (stage.tap() != pack_.tap_blocks[i]) continue;
+        tape_.copy(stage.features.with_unit_axis(0), to.taps[i].slice(0, item, 1));
+      }
+    };
+    if (const auto* vit = std::get_if<VitEncoder<Tape<B>>>(&encoder_)) {
+      (*vit)(workspace_, image, embedding, keep_taps);
+    } else {
+      std::get<TinyVitEncoder<Tape<B>>>(encoder_)(workspace_, image, embedding, keep_taps);
+    }
+  }
+
+  Prompted make_prompts(const TrainingBatch& batch, const Features& features,
+                        const LossConfig& loss, PassResult& result) {
     Prompted prompted;
     if (pack_.apm == ApmKind::none) {
       prompted.prompts = batch.prompts;
       return prompted;
     }
-    prompted.logits = predict_logits(batch);
+    prompted.logits = predict_logits(features);
     const Index items = prompted.logits.extent(0);
     const Extents<3> extents{items, pack_.point_num, 2};
     result.points = Tensor<float, 3>(TensorView<const float, 3>(prompted.logits.reshaped(extents)));
@@ -159,17 +244,15 @@ class TrainingModel {
     return static_cast<int>(pack_.point_value[static_cast<std::size_t>(point)]);
   }
 
-  TensorView<float, 2> predict_logits(const TrainingBatch& batch) {
-    const Index items = batch.embeddings.extent(0);
+  TensorView<float, 2> predict_logits(const Features& features) {
+    const Index items = features.embedding.extent(0);
     const auto logits = workspace_.tensor(Extents<2>{items, 2 * pack_.point_num});
-    std::vector<TensorView<float, 4>> taps;
-    for (const auto& tap : batch.taps) taps.push_back(nn::upload(workspace_, tap));
     if (auto* resnet = std::get_if<ApmResnet<Tape<B>>>(&apm_)) {
       const auto fused =
           workspace_.tensor(Extents<4>{items, model_.grid(), model_.grid(), kFusedChannels});
-      (*resnet)(workspace_, taps, fused, logits);
+      (*resnet)(workspace_, features.taps, fused, logits);
     } else {
-      std::get<ApmCross<Tape<B>>>(apm_)(workspace_, taps, logits);
+      std::get<ApmCross<Tape<B>>>(apm_)(workspace_, features.taps, logits);
     }
     return logits;
   }
@@ -283,6 +366,7 @@ class TrainingModel {
   Tape<B> tape_;
   nn::Workspace<Tape<B>> workspace_;
   B* backend_;
+  std::variant<std::monostate, VitEncoder<Tape<B>>, TinyVitEncoder<Tape<B>>> encoder_;
   std::variant<std::monostate, ApmResnet<Tape<B>>, ApmCross<Tape<B>>> apm_;
   std::optional<Ips<Tape<B>>> ips_;
   std::optional<PromptEncoder<Tape<B>>> prompt_encoder_;

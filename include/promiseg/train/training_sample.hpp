@@ -1,4 +1,5 @@
-// A labelled image as training sees it: features in the cache, truth in the model's frame.
+// A labelled image as training sees it: features in the cache, or pixels where the encoder trains;
+// truth in the model's frame.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +22,7 @@ struct TrainingSample {
   FrameGeometry geometry;
   Tensor<std::uint8_t, 2> target;  ///< [4 * grid, 4 * grid], 0 outside to 255 inside
   std::optional<BoxPrompt> box;    ///< around the object, in the frame; empty if there is none
+  Image pixels;  ///< at the image's size in the frame; empty where features are cached
 };
 
 namespace detail {
@@ -68,7 +70,7 @@ inline Tensor<std::uint8_t, 2> frame_target(TensorView<const std::uint8_t, 2> ma
   return result;
 }
 
-/// The sample of a mask; its features lie in the cache under `key`.
+/// The sample of a mask; its features lie in the cache under `key`. Without pixels.
 inline TrainingSample make_sample(std::string name, std::string key,
                                   TensorView<const std::uint8_t, 2> mask,
                                   const ModelConfig& model) {
@@ -76,6 +78,7 @@ inline TrainingSample make_sample(std::string name, std::string key,
                         std::move(key),
                         frame_geometry({mask.extent(0), mask.extent(1)}, model),
                         frame_target(mask, model),
+                        {},
                         {}};
   sample.box = detail::bounding_box(std::as_const(sample.target).view());
   if (sample.box.has_value()) {
@@ -135,8 +138,13 @@ inline BoxPrompt shaken_box(const BoxPrompt& box, double jitter, Index image_siz
   };
   BoxPrompt shaken{moved(box.x0, width), moved(box.y0, height), moved(box.x1, width),
                    moved(box.y1, height)};
-  if (shaken.x1 <= shaken.x0) shaken.x1 = shaken.x0 + 1;
-  if (shaken.y1 <= shaken.y0) shaken.y1 = shaken.y0 + 1;
+  const auto keep_open = [&](float& low, float& high) {
+    if (high > low) return;
+    low = std::min(low, static_cast<float>(last) - 1);
+    high = low + 1;
+  };
+  keep_open(shaken.x0, shaken.x1);
+  keep_open(shaken.y0, shaken.y1);
   return shaken;
 }
 

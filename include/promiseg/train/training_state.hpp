@@ -58,6 +58,38 @@ inline EpochRecord record_from_json(const Json& json) {
           json.at("seconds").as_number()};
 }
 
+/// What a state says in words: the run, where it stands, and how often each parameter was stepped.
+struct StateDescription {
+  std::string run;
+  RunPosition position;
+  std::map<std::string, Index> steps;
+};
+
+/// Throws `bad_format`, naming the file.
+inline StateDescription describe_state(const SafetensorsFile& file) {
+  const auto metadata = file.metadata().find(kStateKey);
+  require(metadata != file.metadata().end(), ErrorCode::bad_format, file.name(),
+          ": this file is not the state of a training run");
+  try {
+    const Json json = Json::parse(metadata->second);
+    StateDescription state;
+    state.run = json.at("run").as_string();
+    RunPosition& position = state.position;
+    position.epoch = static_cast<Index>(json.at("epoch").as_integer());
+    position.step = static_cast<Index>(json.at("step").as_integer());
+    position.best_epoch = static_cast<Index>(json.at("best_epoch").as_integer());
+    for (const Json& record : json.at("records").as_array()) {
+      position.records.push_back(record_from_json(record));
+    }
+    for (const auto& [name, steps] : json.at("optimiser_steps").as_object()) {
+      state.steps[name] = static_cast<Index>(steps.as_integer());
+    }
+    return state;
+  } catch (const Error& error) {
+    fail(ErrorCode::bad_format, file.name(), ": ", error.what());
+  }
+}
+
 inline void copy_stored(const SafetensorsFile& file, const std::string& name, auto& to) {
   const TensorEntry& entry = file.at(name);
   require(entry.dtype == DType::f32 && entry.bytes.size() == to.size() * sizeof(float),
@@ -78,7 +110,7 @@ inline void save_state(const std::filesystem::path& path, const std::string& run
   json.set("epoch", static_cast<std::int64_t>(position.epoch));
   json.set("step", static_cast<std::int64_t>(position.step));
   json.set("best_epoch", static_cast<std::int64_t>(position.best_epoch));
-  json.set("optimiser_steps", static_cast<std::int64_t>(optimiser.steps()));
+
   Json::Array records;
   for (const EpochRecord& record : position.records) records.push_back(detail::to_json(record));
   json.set("records", std::move(records));
@@ -86,16 +118,19 @@ inline void save_state(const std::filesystem::path& path, const std::string& run
   const std::array<double, 4> sums{position.loss_sum, position.dice_sum, position.best_dice,
                                    position.seconds};
   SafetensorsWriter writer;
-  writer.set_metadata(detail::kStateKey, json.dump());
   writer.add("sums", TensorView<const double, 1>(sums.data(), {4}));
   const auto add = [&](const std::string& name, const auto& values) {
     writer.add(name, TensorView<const float, 1>(values.data(), {std::ssize(values)}));
   };
   for (const auto& [name, parameter] : parameters.all()) add("value." + name, parameter.value);
+  Json steps = Json::Object{};
   for (const auto& [name, moments] : optimiser.moments()) {
+    steps.set(name, static_cast<std::int64_t>(moments.steps));
     add("mean." + name, moments.mean);
     add("square." + name, moments.square);
   }
+  json.set("optimiser_steps", std::move(steps));
+  writer.set_metadata(detail::kStateKey, json.dump());
   writer.write(path);
 }
 
@@ -104,20 +139,11 @@ inline void save_state(const std::filesystem::path& path, const std::string& run
 inline RunPosition load_state(const std::filesystem::path& path, const std::string& run,
                               Parameters& parameters, Adam& optimiser) {
   const SafetensorsFile file(path);
-  const auto metadata = file.metadata().find(detail::kStateKey);
-  require(metadata != file.metadata().end(), ErrorCode::bad_format, file.name(),
-          ": this file is not the state of a training run");
-  const Json json = Json::parse(metadata->second);
-  require(json.at("run").as_string() == run, ErrorCode::invalid_argument, file.name(),
+  detail::StateDescription state = detail::describe_state(file);
+  require(state.run == run, ErrorCode::invalid_argument, file.name(),
           ": it belongs to a run with other settings, data or another model; go on with the same "
           "command, or begin anew without --resume");
-  RunPosition position;
-  position.epoch = static_cast<Index>(json.at("epoch").as_integer());
-  position.step = static_cast<Index>(json.at("step").as_integer());
-  position.best_epoch = static_cast<Index>(json.at("best_epoch").as_integer());
-  for (const Json& record : json.at("records").as_array()) {
-    position.records.push_back(detail::record_from_json(record));
-  }
+  RunPosition& position = state.position;
   const auto sums = file.view<double, 1>("sums");
   require_shape(sums, Extents<1>{4}, file.name() + ": sums");
   position.loss_sum = sums(0);
@@ -127,15 +153,16 @@ inline RunPosition load_state(const std::filesystem::path& path, const std::stri
   std::map<std::string, Adam::Moments> moments;
   for (auto& [name, parameter] : parameters.all()) {
     detail::copy_stored(file, "value." + name, parameter.value);
-    if (!file.contains("mean." + name)) continue;
+    const auto steps = state.steps.find(name);
+    if (steps == state.steps.end()) continue;
     Adam::Moments& own = moments[name];
+    own.steps = steps->second;
     own.mean.resize(parameter.value.size());
     own.square.resize(parameter.value.size());
     detail::copy_stored(file, "mean." + name, own.mean);
     detail::copy_stored(file, "square." + name, own.square);
   }
-  optimiser.restore(static_cast<Index>(json.at("optimiser_steps").as_integer()),
-                    std::move(moments));
+  optimiser.restore(std::move(moments));
   return position;
 }
 

@@ -128,16 +128,16 @@ PROMISEG_INLINE void norm_gradient_rows(const NormGradientRows& task) {
           sums += x;
         });
     const float mean = horizontal_sum<Lanes>(sums) / channels;
-    // Lanes beyond the last channel hold zeros: their squares of -mean are taken off again.
-    const auto beyond = static_cast<float>((Lanes - task.channels % Lanes) % Lanes);
+
     sums = Floats<Lanes>{};
     for_vectors<Lanes>(
         task.channels, [&](Index i, Index count) __attribute__((always_inline)) {
           fetch<Lanes>(in + i, count, x);
           x -= mean;
+          for (Index lane = count; lane < Lanes; ++lane) x[lane] = 0.0F;  // beyond the last channel
           sums += x * x;
         });
-    const float variance = (horizontal_sum<Lanes>(sums) - beyond * mean * mean) / channels;
+    const float variance = horizontal_sum<Lanes>(sums) / channels;
     const float inverse = 1.0F / std::sqrt(variance + task.epsilon);
     Floats<Lanes> gradient_sums = {};
     Floats<Lanes> projected_sums = {};

@@ -92,9 +92,7 @@ class EigenTrainingBackend : public EigenBackend {
     const eigen::Patches patches(in, geometry, {gradient.extent(1), gradient.extent(2)});
     require_shape(weights, Extents<2>{gradient.extent(3), patches.columns()},
                   "conv2d_weight_gradient: weights");
-    require(patches.rows() == gradient.size() / gradient.extent(3), ErrorCode::shape_mismatch,
-            "conv2d_weight_gradient: input ", shape_text(in.extents()), ", gradient ",
-            shape_text(gradient.extents()));
+    require_gradient_of(in, geometry, gradient, "conv2d_weight_gradient");
     const eigen::ProductShape shape{weights.extent(0), weights.extent(1), patches.rows()};
     const eigen::ProductBlocks blocks(*kernels_, shape);
     const auto pack_patches = [&](Index first, Index width, Index begin, Index depth, float* to) {
@@ -121,6 +119,9 @@ class EigenTrainingBackend : public EigenBackend {
                                  TensorView<float, 4> in_gradient,
                                  TensorView<float, 3> weight_gradient) {
     require_contiguous(gradient, "depthwise_conv2d_gradient: gradient");
+    require_gradient_of(in, geometry, gradient, "depthwise_conv2d_gradient");
+    require_shape(weights, Extents<3>{geometry.kernel, geometry.kernel, in.extent(3)},
+                  "depthwise_conv2d_gradient: weights");
     // Channels are independent, so each block of them belongs to one part of the work.
     constexpr Index kChannels = 16;
     const Index channels = in.extent(3);
@@ -204,6 +205,8 @@ class EigenTrainingBackend : public EigenBackend {
 
   void max_pool2d_gradient(TensorView<const float, 4> in, ConvGeometry geometry,
                            TensorView<const float, 4> gradient, TensorView<float, 4> in_gradient) {
+    require_gradient_of(in, geometry, gradient, "max_pool2d_gradient");
+    require_shape(in_gradient, in.extents(), "max_pool2d_gradient: input gradient");
     pool_->parallel_for(gradient.extent(0), [&](Index n, int /*thread*/) {
       for (Index y = 0; y < gradient.extent(1); ++y) {
         for (Index x = 0; x < gradient.extent(2); ++x) {
@@ -294,6 +297,16 @@ class EigenTrainingBackend : public EigenBackend {
 
  private:
   using RowSums = std::vector<double>;
+
+  /// Throws unless the gradient has the images, height and width of a convolution's output.
+  static void require_gradient_of(TensorView<const float, 4> in, ConvGeometry geometry,
+                                  TensorView<const float, 4> gradient, std::string_view what) {
+    const Extents<4> expected{in.extent(0), geometry.output(in.extent(1)),
+                              geometry.output(in.extent(2)), gradient.extent(3)};
+    require(gradient.extents() == expected, ErrorCode::shape_mismatch, what,
+            ": gradient: expected shape ", shape_text(expected), ", got ",
+            shape_text(gradient.extents()));
+  }
 
   static constexpr Index kSumRows = 256;  // of one block of a sum over rows
 
