@@ -90,18 +90,16 @@ void TrainingOptions::add_to(CLI::App& command) {
   run_group.add_option("--loss", loss, "logits, or paper (the original's, with two sigmoids)")
       ->check(CLI::IsMember({"logits", "paper"}))
       ->capture_default_str();
-  run_group
-      .add_option("--corner-weight", train.loss.corner_weight,
-                  "Weight of the auxiliary loss that pulls APM's corners to the true box")
-      ->capture_default_str();
+  run_group.add_option("--corner-weight", corner_weight,
+                       "Weight of the auxiliary loss that pulls APM's corners to the true box "
+                       "(default: 5 for corners)");
   run_group
       .add_option("--box-jitter", train.box_jitter,
                   "How far a side of the prompt `box` moves, as a part of its length")
       ->capture_default_str();
-  run_group
-      .add_option("--point-jitter", train.point_jitter,
-                  "How far APM's points are moved before decoding, as a part of the frame")
-      ->capture_default_str();
+  run_group.add_option("--point-jitter", point_jitter,
+                       "How far APM's points are moved before decoding, as a part of the frame "
+                       "(default: 0.05 for corners)");
   run_group.add_option("--optimiser", optimiser, "adamw or adam")
       ->check(CLI::IsMember({"adamw", "adam"}))
       ->capture_default_str();
