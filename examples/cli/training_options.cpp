@@ -103,7 +103,7 @@ void TrainingOptions::add_to(CLI::App& command) {
   run_group.add_option("--optimiser", optimiser, "adamw or adam")
       ->check(CLI::IsMember({"adamw", "adam"}))
       ->capture_default_str();
-  run_group.add_option("--rate", train.optimiser.rate, "Learning rate")->capture_default_str();
+  run_group.add_option("--rate", rate, "Learning rate (default: 0.003, with APM 0.001)");
   run_group.add_option("--schedule", schedule, "The rate over time: cosine or constant")
       ->check(CLI::IsMember({"cosine", "constant"}))
       ->capture_default_str();
@@ -156,6 +156,7 @@ train::TrainConfig TrainingOptions::train_config(const PackConfig& pack) const {
   result.freeze = named<train::Freeze>(freeze);
   result.loss.kind = named<train::LossKind>(loss);
   result.optimiser.schedule = named<train::Schedule>(schedule);
+  result.optimiser.rate = rate.value_or(pack.apm == ApmKind::none ? 3e-3 : 1e-3);
   constexpr double kUsualDecay = 0.01;
   result.optimiser.weight_decay = weight_decay.value_or(optimiser == "adamw" ? kUsualDecay : 0.0);
   const auto has_label = [&](Index value) {

@@ -45,6 +45,7 @@ struct TrainingOptions {
   std::string loss = "logits";
   std::string optimiser = "adamw";
   std::string schedule = "cosine";
+  std::optional<double> rate;
   std::optional<double> weight_decay;
   std::optional<double> corner_weight;
   std::optional<double> point_jitter;

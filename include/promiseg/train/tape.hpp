@@ -13,23 +13,9 @@
 #include "promiseg/nn/conv_norm.hpp"
 #include "promiseg/train/gradient_memory.hpp"
 #include "promiseg/train/parameters.hpp"
+#include "promiseg/train/tracked_weights.hpp"
 
 namespace promiseg::train {
-
-/// The product of weights that a tape packed, and what the gradients through it need.
-template <TrainingBackend B>
-struct TrackedWeights {
-  using Packed = typename B::PackedMatrix;
-
-  Packed packed;
-  Tensor<float, 4> values;         ///< [o1, o2, i1, i2], as `nn::pack_weight` takes them
-  TensorView<float, 4> gradient;   ///< the same view of the parameter's gradient; empty if frozen
-  std::optional<Packed> backward;  ///< for the gradient of the input, packed at the first use
-
-  Index outputs() const { return values.extent(0) * values.extent(1); }
-  Index inputs() const { return values.extent(2) * values.extent(3); }
-  bool trains() const { return gradient.data() != nullptr; }
-};
 
 /// Records one pass through a model and runs it backwards. What a layer reads must not change until
 /// then, and the layers must stay where they are. Works in host memory. Not for several threads.
@@ -152,12 +138,8 @@ class Tape {
 
   /// See `nn::TracksWeights`.
   PackedMatrix pack_tracked(TensorView<const float, 4> weights) {
-    Tensor<float, 4> values(weights);
-    const Extents<2> matrix{weights.extent(0) * weights.extent(1),
-                            weights.extent(2) * weights.extent(3)};
-    typename B::PackedMatrix packed = backend_->pack(values.view().reshaped(matrix));
-    return PackedMatrix(std::make_shared<TrackedWeights<B>>(TrackedWeights<B>{
-        std::move(packed), std::move(values), parameters_->gradient(weights), std::nullopt}));
+    return PackedMatrix(
+        std::make_shared<TrackedWeights<B>>(*backend_, weights, parameters_->gradient(weights)));
   }
 
   void track(TensorView<const float, 4> host, TensorView<const float, 4> stored) {
@@ -184,7 +166,7 @@ class Tape {
     const bool needed = weights->trains() || memory_.needs(in) || needs.any();
     const Before<2> before = run_activated(
         needed, epilogue, out, [&](const Epilogue<2>& applied, TensorView<float, 2> to) {
-          backend_->gemm(in, weights->packed, applied, to);
+          backend_->gemm(in, weights->packed(), applied, to);
         });
     if (!needed) return;
     const auto kept = weights->trains() ? keep(in) : TensorView<const float, 2>{};
@@ -192,12 +174,13 @@ class Tape {
       unwind(epilogue, needs, before, out, [&](TensorView<float, 2> gradient) {
         if (needs_in) {
           const auto to = memory_.gradient(in);
-          backend_->gemm(gradient, transposed(*weights), {{}, to, Activation::none, epilogue.scale},
-                         to);
+          backend_->gemm(gradient, weights->transposed(*backend_),
+                         {{}, to, Activation::none, epilogue.scale}, to);
         }
         if (weights->trains()) {
           const auto image = [](auto rows) { return rows.with_unit_axis(0).with_unit_axis(0); };
-          grow_weights(*weights, {1, 1, 0}, image(kept), image(gradient), epilogue.scale);
+          weights->grow_weights(*backend_, scratch_, {1, 1, 0}, image(kept), image(gradient),
+                                epilogue.scale);
         }
       });
     });
@@ -230,15 +213,18 @@ class Tape {
     const bool needed = weights->trains() || memory_.needs(in) || needs.any();
     const Before<4> before = run_activated(
         needed, epilogue, out, [&](const Epilogue<4>& applied, TensorView<float, 4> to) {
-          backend_->conv2d(in, weights->packed, geometry, applied, to);
+          backend_->conv2d(in, weights->packed(), geometry, applied, to);
         });
     if (!needed) return;
     const auto kept = weights->trains() ? keep(in) : TensorView<const float, 4>{};
     record([this, in, needs_in = memory_.needs(in), kept, weights, geometry, epilogue, needs,
             before, out] {
       unwind(epilogue, needs, before, out, [&](TensorView<float, 4> gradient) {
-        if (needs_in) grow_conv_input(*weights, geometry, gradient, epilogue.scale, in);
-        if (weights->trains()) grow_weights(*weights, geometry, kept, gradient, epilogue.scale);
+        if (needs_in)
+          weights->grow_conv_input(*backend_, scratch_, geometry, gradient, epilogue.scale,
+                                   memory_.gradient(in));
+        if (weights->trains())
+          weights->grow_weights(*backend_, scratch_, geometry, kept, gradient, epilogue.scale);
       });
     });
   }
@@ -251,8 +237,8 @@ class Tape {
     const bool needed = weights->trains() || memory_.needs(in) || needs.any();
     const Before<4> before = run_activated(
         needed, epilogue, out, [&](const Epilogue<4>& applied, TensorView<float, 4> to) {
-          backend_->conv_transpose2d(in, weights->packed, kernel, applied.bias, applied.activation,
-                                     to);
+          backend_->conv_transpose2d(in, weights->packed(), kernel, applied.bias,
+                                     applied.activation, to);
         });
     if (!needed) return;
     const auto kept = weights->trains() ? keep(in) : TensorView<const float, 4>{};
@@ -263,9 +249,10 @@ class Tape {
         // Going back, it is an ordinary convolution whose kernel equals its stride.
         if (needs_in) {
           const auto to = memory_.gradient(in);
-          backend_->conv2d(gradient, transposed(*weights), geometry, {{}, to}, to);
+          backend_->conv2d(gradient, weights->transposed(*backend_), geometry, {{}, to}, to);
         }
-        if (weights->trains()) grow_transposed_weights(*weights, geometry, gradient, kept);
+        if (weights->trains())
+          weights->grow_transposed_weights(*backend_, scratch_, geometry, gradient, kept);
       });
     });
   }
@@ -566,93 +553,6 @@ class Tape {
     const auto copy = scratch_.tensor(view.extents());
     backend_->copy(nn::detail::as_rank4(view), nn::detail::as_rank4(copy));
     return copy;
-  }
-
-  /// The weights [inputs, outputs].
-  const typename B::PackedMatrix& transposed(TrackedWeights<B>& weights) {
-    if (!weights.backward.has_value()) {
-      const Extents<2> matrix{weights.outputs(), weights.inputs()};
-      const Tensor<float, 2> turned(
-          std::as_const(weights.values).view().reshaped(matrix).permuted({1, 0}));
-      weights.backward.emplace(backend_->pack(turned.view()));
-    }
-    return *weights.backward;
-  }
-
-  /// A convolution's weights [O, kernel * kernel * C] as [C, kernel * kernel * O], the kernel
-  /// turned round.
-  const typename B::PackedMatrix& turned_round(TrackedWeights<B>& weights, Index kernel) {
-    if (!weights.backward.has_value()) {
-      const Index taps = kernel * kernel;
-      const auto values =
-          std::as_const(weights.values)
-              .view()
-              .reshaped(Extents<3>{weights.outputs(), taps, weights.inputs() / taps});
-      Tensor<float, 3> turned({values.extent(2), taps, values.extent(0)});
-      for (Index c = 0; c < values.extent(2); ++c) {
-        for (Index tap = 0; tap < taps; ++tap) {
-          for (Index o = 0; o < values.extent(0); ++o) {
-            turned.view()(c, taps - 1 - tap, o) = values(o, tap, c);
-          }
-        }
-      }
-      const Extents<2> matrix{values.extent(2), taps * values.extent(0)};
-      weights.backward.emplace(backend_->pack(std::as_const(turned).view().reshaped(matrix)));
-    }
-    return *weights.backward;
-  }
-
-  /// The gradient of a convolution's input: a convolution of stride 1 with the kernel turned round,
-  /// over the output's gradient with zeros put between its pixels.
-  void grow_conv_input(TrackedWeights<B>& weights, ConvGeometry geometry,
-                       TensorView<const float, 4> gradient, float scale,
-                       TensorView<const float, 4> in) {
-    require(geometry.padding < geometry.kernel, ErrorCode::unsupported,
-            "conv2d: no gradient where the padding reaches the kernel");
-    const ConvGeometry back{geometry.kernel, 1, geometry.kernel - 1 - geometry.padding};
-    const Index height = in.extent(1) + 2 * geometry.padding - geometry.kernel + 1;
-    const Index width = in.extent(2) + 2 * geometry.padding - geometry.kernel + 1;
-    if (geometry.stride > 1) {
-      const auto spread =
-          scratch_.tensor(Extents<4>{in.extent(0), height, width, gradient.extent(3)});
-      backend_->fill(0.0F, spread);
-      Extents<4> strides = spread.strides();
-      strides[1] *= geometry.stride;
-      strides[2] *= geometry.stride;
-      backend_->copy(gradient, TensorView<float, 4>(spread.data(), gradient.extents(), strides));
-      gradient = spread;
-    }
-    const auto to = memory_.gradient(in);
-    backend_->conv2d(gradient, turned_round(weights, geometry.kernel), back,
-                     {{}, to, Activation::none, scale}, to);
-  }
-
-  /// Adds the gradient of a convolution's or a product's weights to the parameter's.
-  void grow_weights(const TrackedWeights<B>& weights, ConvGeometry geometry,
-                    TensorView<const float, 4> in, TensorView<const float, 4> gradient,
-                    float scale) {
-    const Extents<2> matrix{weights.outputs(), weights.inputs()};
-    if (weights.gradient.is_contiguous()) {
-      backend_->conv2d_weight_gradient(in, geometry, gradient, scale,
-                                       weights.gradient.reshaped(matrix));
-      return;
-    }
-    const auto product = scratch_.tensor(matrix);
-    backend_->fill(0.0F, nn::detail::as_rank4(product));
-    backend_->conv2d_weight_gradient(in, geometry, gradient, scale, product);
-    backend_->accumulate(product.reshaped(weights.gradient.extents()), 1.0F, weights.gradient);
-  }
-
-  /// The same for a transposed convolution: the two images have changed places, and so have the
-  /// matrix's axes.
-  void grow_transposed_weights(const TrackedWeights<B>& weights, ConvGeometry geometry,
-                               TensorView<const float, 4> gradient, TensorView<const float, 4> in) {
-    const auto product = scratch_.tensor(Extents<2>{weights.inputs(), weights.outputs()});
-    backend_->fill(0.0F, nn::detail::as_rank4(product));
-    backend_->conv2d_weight_gradient(gradient, geometry, in, 1.0F, product);
-    const Extents<3> parts{weights.inputs(), weights.values.extent(0), weights.values.extent(1)};
-    backend_->accumulate(product.reshaped(parts).permuted({1, 2, 0}).with_unit_axis(2), 1.0F,
-                         weights.gradient);
   }
 
   /// PyTorch's running statistics, momentum 0.1.
