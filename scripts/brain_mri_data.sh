@@ -10,7 +10,7 @@ folder=${PROMISEG_BRAIN_MRI:-/usr/share/mricron/templates}
 head=$folder/ch2.nii.gz
 brain=$folder/ch2bet.nii.gz
 
-if [ ! -f "$head" ]; then
+if [ ! -f "$head" ] || [ ! -f "$brain" ]; then
   if ! command -v apt-get >/dev/null; then
     echo "Get ch2.nii.gz and ch2bet.nii.gz (MRIcron's templates) and name their folder in" \
       "PROMISEG_BRAIN_MRI." >&2

@@ -1,5 +1,6 @@
 #include "write_weights.hpp"
 
+#include <cmath>
 #include <cstdint>
 
 #include "promiseg/sam/model_file.hpp"
@@ -18,7 +19,12 @@ void write_weights(AtomicFile& file, const NamedTensors& tensors, DType dtype,
     if (dtype == DType::f16) {
       std::vector<std::uint16_t>& bits = halves[name];
       bits.reserve(tensor.values.size());
-      for (float value : tensor.values) bits.push_back(float_to_half(value));
+      for (float value : tensor.values) {
+        constexpr float kLargestHalf = 65504.0F;
+        require(std::abs(value) <= kLargestHalf, ErrorCode::unsupported, "tensor \"", name,
+                "\": ", value, " cannot be written at half precision");
+        bits.push_back(float_to_half(value));
+      }
       bytes = std::as_bytes(std::span(bits));
     }
     entries.emplace(name, TensorEntry{dtype, tensor.shape, bytes});

@@ -49,10 +49,12 @@ struct CommonOptions {
     app.add_flag("--json", json, "Print one JSON object on stdout, everything else on stderr");
   }
 
-  /// Lines for people: on stdout, or nowhere if stdout belongs to JSON or nobody wants to read
-  /// them.
+  /// Lines for people: on stdout, on stderr if stdout belongs to JSON, or nowhere if nobody wants
+  /// to read them.
   void say(const std::string& text) const {
-    if (!quiet && !json) std::cout << text << (text.ends_with('\n') ? "" : "\n") << std::flush;
+    if (quiet) return;
+    std::ostream& stream = json ? std::cerr : std::cout;
+    stream << text << (text.ends_with('\n') ? "" : "\n") << std::flush;
   }
 
   /// The result for programs, if they asked for it.

@@ -60,8 +60,9 @@ void EvaluateOptions::add_to(CLI::App& command) {
       ->check(CLI::IsMember({"train", "val", "test", "all"}));
   command
       .add_option("--prompt", prompt,
-                  "What the model is given: none (the pack brings its own), image (the whole "
-                  "frame), or from the true mask points (8 on the object and 8 beside it) or a box")
+                  "What the model is given: none (the pack brings its own, or is given what it was "
+                  "trained with), image (the whole frame), or from the true mask points (8 on the "
+                  "object and 8 beside it) or a box")
       ->check(CLI::IsMember({"none", "image", "points", "box"}))
       ->capture_default_str();
   command
@@ -93,11 +94,15 @@ void check_usage(const EvaluateOptions& options) {
   }
 }
 
+PromptSource prompt_source(const std::string& prompt) {
+  if (prompt == "image") return PromptSource::image;
+  if (prompt == "points") return PromptSource::points;
+  return prompt == "box" ? PromptSource::box : PromptSource::own;
+}
+
+/// All but the prompt, which may depend on the pack.
 EvaluationSettings settings_of(const EvaluateOptions& options) {
   EvaluationSettings settings;
-  if (options.prompt == "image") settings.prompt = PromptSource::image;
-  if (options.prompt == "points") settings.prompt = PromptSource::points;
-  if (options.prompt == "box") settings.prompt = PromptSource::box;
   settings.with_pack = !options.pack.empty();
   settings.promise_metrics = options.metrics == "promise";
   settings.seed = static_cast<std::uint64_t>(options.seed);
@@ -135,14 +140,28 @@ void require_inputs_kept(const EvaluateOptions& options, const std::filesystem::
   }
 }
 
-/// Throws `UsageError` if the pack is to bring a prompt and cannot.
-void require_own_prompt(const Segmenter& segmenter, const EvaluateOptions& options) {
-  if (options.prompt != "none") return;
+/// "box" or "points" if the pack's record of its training says that these were given; else empty.
+std::string trained_prompt(const PackFile& pack) {
+  const Json* config = pack.provenance().training.find("config");
+  const Json* prompt = config == nullptr ? nullptr : config->find("train_prompt");
+  for (const char* given : {"box", "points"}) {
+    if (prompt != nullptr && *prompt == Json(given)) return given;
+  }
+  return {};
+}
+
+/// The prompt that was asked for or, if that is none and the pack brings none, the one that the
+/// pack was trained with. Throws `UsageError` if the pack does not tell.
+std::string prompt_to_give(const Segmenter& segmenter, const EvaluateOptions& options) {
+  if (options.prompt != "none") return options.prompt;
   const PackConfig& config = segmenter.pack_config(0);
-  if (config.apm == ApmKind::none && config.own_prompt == OwnPrompt::none) {
+  if (config.apm != ApmKind::none || config.own_prompt != OwnPrompt::none) return options.prompt;
+  std::string trained = trained_prompt(PackFile(options.pack));
+  if (trained.empty()) {
     throw UsageError(options.pack +
                      ": the pack predicts no prompts: say --prompt image, points or box");
   }
+  return trained;
 }
 
 /// The most memory that this process ever held.
@@ -158,7 +177,7 @@ std::int64_t peak_memory_bytes() {
 }
 
 EvaluationRecord record_of(const EvaluateOptions& options, const std::filesystem::path& model,
-                           const Segmenter& segmenter) {
+                           const Segmenter& segmenter, const std::string& prompt) {
   EvaluationRecord record;
   record.model = model.string();
   record.model_arch = segmenter.config().arch;
@@ -170,7 +189,8 @@ EvaluationRecord record_of(const EvaluateOptions& options, const std::filesystem
   }
   record.data = options.source();
   record.split = options.chosen_split();
-  record.prompt = options.prompt;
+  record.prompt = prompt;
+  record.prompt_as_trained = prompt != options.prompt;
   record.metrics = options.metrics;
   record.seed = options.seed;
   record.peak_memory_bytes = peak_memory_bytes();
@@ -179,7 +199,7 @@ EvaluationRecord record_of(const EvaluateOptions& options, const std::filesystem
 
 void evaluate(const EvaluateOptions& options) {
   check_usage(options);
-  const EvaluationSettings settings = settings_of(options);
+  EvaluationSettings settings = settings_of(options);
   const Dataset dataset = load_dataset(options);
   const std::vector<std::size_t> chosen =
       select_samples(dataset, parse_chosen_split(options.chosen_split()), options.source());
@@ -188,7 +208,8 @@ void evaluate(const EvaluateOptions& options) {
   std::vector<std::string> packs;
   if (settings.with_pack) packs.push_back(options.pack);
   Segmenter segmenter = open_segmenter(options.common, model, packs);
-  require_own_prompt(segmenter, options);
+  const std::string prompt = prompt_to_give(segmenter, options);
+  settings.prompt = prompt_source(prompt);
   // Now rather than after hours of work.
   std::filesystem::create_directories(options.output);
 
@@ -198,7 +219,7 @@ void evaluate(const EvaluateOptions& options) {
                             [&](Index done, Index total) { progress.update(done, total); });
   }();
   const Json written =
-      write_evaluation(evaluation, record_of(options, model, segmenter), options.output);
+      write_evaluation(evaluation, record_of(options, model, segmenter, prompt), options.output);
   options.common.say(summary_text(evaluation));
   options.common.say("report: " + written.at("files").at("report").as_string());
   options.common.print(written);

@@ -9,9 +9,8 @@
 #include <utility>
 
 #include "case_thumbnail.hpp"
+#include "labelled_image.hpp"
 #include "mask_outline.hpp"
-#include "promiseg/io/image_reader.hpp"
-#include "promiseg/io/mask_reader.hpp"
 #include "promiseg/sam/morphology.hpp"
 #include "promiseg/sam/preprocess.hpp"
 
@@ -22,22 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-struct LabelledImage {
-  Image image;
-  Mask truth;
-};
-
-LabelledImage read_sample(const Sample& sample, const std::optional<Window>& window) {
-  LabelledImage labelled{to_8bit(read_image(sample.image), window), read_mask(sample.mask)};
-  const Image& image = labelled.image;
-  const Mask& truth = labelled.truth;
-  require(truth.extent(0) == image.extent(0) && truth.extent(1) == image.extent(1),
-          ErrorCode::shape_mismatch, to_string(sample.mask), ": the mask has ", truth.extent(1),
-          " x ", truth.extent(0), " pixels, its image ", to_string(sample.image), " has ",
-          image.extent(1), " x ", image.extent(0));
-  return labelled;
 }
 
 /// Why a prompt cannot be made from the true mask; empty if it can.
@@ -86,7 +69,7 @@ class Evaluator {
   /// samples are evaluated.
   void add(const Sample& sample, std::size_t index) {
     const LabelledImage labelled = read_sample(sample, settings_.window);
-    std::string reason = reason_to_skip(labelled.truth, settings_.prompt);
+    std::string reason = reason_to_skip(labelled.mask, settings_.prompt);
     if (!reason.empty()) {
       evaluation_.skipped.push_back({sample.name, std::move(reason)});
       return;
@@ -99,15 +82,15 @@ class Evaluator {
     const ImageEmbedding embedding = segmenter_.encode(labelled.image);
     result.encode_seconds = seconds_since(encoding);
     const Clock::time_point decoding = Clock::now();
-    const Prediction prediction = predict(embedding, labelled.truth, index);
+    const Prediction prediction = predict(embedding, labelled.mask, index);
     result.decode_seconds = seconds_since(decoding);
 
     const Mask& mask = prediction.masks.front();
     result.score = double{prediction.scores.front()};
-    result.original = measure(labelled.truth, mask);
+    result.original = measure(labelled.mask, mask);
     const Mask low_res = low_res_mask(prediction.low_res_logits.view().select(0, 0));
-    result.low_res = measure(truth_in_frame(labelled.truth, low_res.extent(0)), low_res);
-    result.note = note_on(metrics::count_pixels(labelled.truth, mask));
+    result.low_res = measure(truth_in_frame(labelled.mask, low_res.extent(0)), low_res);
+    result.note = note_on(metrics::count_pixels(labelled.mask, mask));
     evaluation_.cases.push_back(std::move(result));
     keep_picture(labelled, mask);
   }
@@ -161,7 +144,7 @@ class Evaluator {
       if (dropped == last) return;
       evaluation_.cases[dropped].picture = std::vector<std::byte>();
     }
-    evaluation_.cases[last].picture = case_thumbnail(labelled.image, labelled.truth, mask);
+    evaluation_.cases[last].picture = case_thumbnail(labelled.image, labelled.mask, mask);
   }
 
   Segmenter& segmenter_;

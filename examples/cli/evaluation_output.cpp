@@ -4,7 +4,9 @@
 #include <charconv>
 #include <cmath>
 #include <string_view>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "case_thumbnail.hpp"
 #include "promiseg/io/csv.hpp"
@@ -141,12 +143,13 @@ Json pack_json(const EvaluationRecord& record) {
 // ---- report ----------------------------------------------------------------------------------
 
 std::string prompt_text(const EvaluationRecord& record) {
-  if (record.prompt == "image") return "the whole frame as a box";
-  if (record.prompt == "box") return "the true mask's bounding box";
+  std::string text = "the pack's own";
+  if (record.prompt == "image") text = "the whole frame as a box";
+  if (record.prompt == "box") text = "the true mask's bounding box";
   if (record.prompt == "points") {
-    return "points of the true mask, drawn with seed " + std::to_string(record.seed);
+    text = "points of the true mask, drawn with seed " + std::to_string(record.seed);
   }
-  return "the pack's own";
+  return record.prompt_as_trained ? text + ", as the pack was trained" : text;
 }
 
 std::vector<std::pair<std::string, std::string>> facts(const Evaluation& evaluation,
@@ -205,6 +208,57 @@ std::vector<std::string> notes(const Evaluation& evaluation, const EvaluationRec
   return notes;
 }
 
+/// A column of a training log, one number per epoch. Throws `bad_format`.
+std::vector<double> log_column(const std::vector<CsvRecord>& records, std::string_view name,
+                               const std::string& source) {
+  const std::vector<std::string>& names = records.front().fields;
+  const auto found = std::find(names.begin(), names.end(), name);
+  require(found != names.end(), ErrorCode::bad_format, source, ": the column ", name,
+          " is missing");
+  const auto field = static_cast<std::size_t>(found - names.begin());
+  std::vector<double> values;
+  for (std::size_t i = 1; i < records.size(); ++i) {
+    const std::string& text = records[i].fields[field];
+    const char* last = text.data() + text.size();
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), last, value);
+    require(error == std::errc{} && end == last, ErrorCode::bad_format, source, ", line ",
+            records[i].line, ": the ", name, " is no number");
+    values.push_back(value);
+  }
+  return values;
+}
+
+/// How a training went, from its log. Throws what `read_csv` throws.
+std::vector<ReportCurves> training_curves(const std::filesystem::path& log) {
+  const std::vector<CsvRecord> records = read_csv(log);
+  require(records.size() > 1, ErrorCode::bad_format, log.string(), ": there are no epochs");
+  const std::vector<double> epochs = log_column(records, "epoch", log.string());
+  const auto series = [&](const char* name, std::string_view column) {
+    const std::vector<double> values = log_column(records, column, log.string());
+    ChartSeries line{name, {}};
+    for (std::size_t i = 0; i < epochs.size(); ++i) line.points.push_back({epochs[i], values[i]});
+    return line;
+  };
+  return {{"Loss by epoch", "epoch", "loss", {series("training", "loss")}},
+          {"Dice by epoch",
+           "epoch",
+           "Dice",
+           {series("training", "train_dice"), series("validation", "val_dice")}}};
+}
+
+void add_training(Report& report, const std::string& pack) {
+  if (pack.empty()) return;
+  const std::filesystem::path log = pack + ".log.csv";
+  std::error_code ignored;
+  if (!std::filesystem::exists(log, ignored)) return;
+  try {
+    report.curves = training_curves(log);
+  } catch (const Error& error) {
+    report.notes.push_back(std::string("The log of the training is left out: ") + error.what());
+  }
+}
+
 ReportCase report_case(const EvaluatedCase& item) {
   ReportCase shown;
   shown.name = item.name;
@@ -261,7 +315,7 @@ Json summary_json(const Evaluation& evaluation, const EvaluationRecord& record) 
   json.set("pack", pack_json(record));
   json.set("data", record.data);
   json.set("split", record.split);
-  json.set("prompt", record.prompt);
+  json.set("prompt", record.prompt + (record.prompt_as_trained ? " (as trained)" : ""));
   json.set("metrics", record.metrics);
   json.set("seed", record.seed);
   json.set("seconds",
@@ -292,6 +346,7 @@ Report evaluation_report(const Evaluation& evaluation, const EvaluationRecord& r
     report.columns.push_back({name, 3});
   }
   report.notes = notes(evaluation, record);
+  add_training(report, record.pack);
   for (const auto& [name, metric] : {kShownMetrics[0], kShownMetrics[1]}) {
     report.distributions.push_back({name, values_of(evaluation, &EvaluatedCase::original, metric)});
   }

@@ -24,10 +24,11 @@ struct EvaluationRecord {
   std::string pack;  ///< the file; empty without a pack
   std::string pack_label;
   std::string pack_sha256;
-  std::string data;     ///< the table, or both folders
-  std::string split;    ///< "train", "val", "test" or "all"
-  std::string prompt;   ///< "none", "image", "points" or "box"
-  std::string metrics;  ///< "published" or "promise"
+  std::string data;                ///< the table, or both folders
+  std::string split;               ///< "train", "val", "test" or "all"
+  std::string prompt;              ///< "none", "image", "points" or "box"
+  std::string metrics;             ///< "published" or "promise"
+  bool prompt_as_trained = false;  ///< the pack's training chose the prompt, not the user
   std::int64_t seed = 0;
   std::int64_t peak_memory_bytes = 0;
 };
@@ -42,6 +43,8 @@ std::string metrics_csv(const Evaluation& evaluation);
 /// of images without a value; then counts, what was skipped, the record and the times.
 Json summary_json(const Evaluation& evaluation, const EvaluationRecord& record);
 
+/// With the curves of the pack's training, if `promiseg train` has left its log beside the pack
+/// (PACK.log.csv); a log that cannot be read is left out, and a note says so.
 Report evaluation_report(const Evaluation& evaluation, const EvaluationRecord& record);
 
 /// A table of means and medians at the original size, and what was skipped, for a terminal.

@@ -70,9 +70,14 @@ class Run {
     if (!options.init.empty()) {
       init_.emplace(options.init);
       require_same_model(*init_);
+      require(!init_->config().decoder, ErrorCode::unsupported, options.init,
+              ": it has a decoder of its own, which --init cannot take over");
     }
     require(!options.resume || std::filesystem::exists(state_), ErrorCode::not_found,
             state_.string(), ": there is no interrupted run to go on with");
+    require(options.resume || !std::filesystem::exists(state_), ErrorCode::invalid_argument,
+            state_.string(), ": an interrupted run is here: go on with it (--resume), or remove ",
+            "this file to begin anew");
   }
 
   const PackConfig& pack() const { return pack_; }
@@ -236,24 +241,24 @@ bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
 }
 
 /// Fails now rather than after an hour: for outputs that cannot be written, or that would replace
-/// each other or the model that training begins with.
+/// each other or what the run reads.
 void check_outputs(const TrainingOptions& options, const ModelFile& model) {
-  for (const std::string& input : {model.name(), options.data, options.init}) {
-    if (!input.empty() && same_file(options.output, input)) {
-      throw UsageError("--output would replace " + input + ", which the run reads");
-    }
-  }
+  std::vector<std::filesystem::path> outputs;
   for (const char* ending : {"", ".state", ".log.csv"}) {
-    const AtomicFile probe(with_ending(options.output, ending));
+    outputs.push_back(with_ending(options.output, ending));
   }
-  if (!options.trains_encoder()) return;
-  if (same_file(options.model_output, options.output)) {
-    throw UsageError("--model-out and --output name the same file");
+  if (options.trains_encoder()) outputs.emplace_back(options.model_output);
+  std::vector<std::filesystem::path> taken = {model.name(), options.data, options.init};
+  for (const std::filesystem::path& output : outputs) {
+    for (const std::filesystem::path& other : taken) {
+      if (!other.empty() && same_file(output, other)) {
+        throw UsageError(output.string() + ": the run would replace this file, which it reads or " +
+                         "writes as something else; choose another --output or --model-out");
+      }
+    }
+    taken.push_back(output);
+    const AtomicFile probe(output);
   }
-  if (same_file(options.model_output, model.name())) {
-    throw UsageError("--model-out would replace the model that training begins with");
-  }
-  const AtomicFile trained(options.model_output);
 }
 
 void train_pack(const TrainingOptions& options) {
@@ -283,8 +288,7 @@ void add_train_command(CLI::App& app) {
       "Example: sixteen labelled X-rays, the whole image as the prompt\n"
       "  promiseg train --data lungs.csv -o lungs.safetensors --epochs 20 --label lungs\n"
       "Example: predict the box, too\n"
-      "  promiseg train --data polyps.csv -o polyps.safetensors --method apm+ips \\\n"
-      "      --points corners --corner-weight 5 --epochs 10");
+      "  promiseg train --data polyps.csv -o polyps.safetensors --method apm+ips");
   options->add_to(*command);
   command->callback([options] { train_pack(*options); });
 }

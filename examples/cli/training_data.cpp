@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "interrupt.hpp"
+#include "labelled_image.hpp"
 #include "open_segmenter.hpp"
 #include "progress.hpp"
 #include "promiseg/io/mask_reader.hpp"
@@ -28,22 +30,6 @@ std::string size_text(std::uint64_t bytes) {
                   megabytes < 1000 ? megabytes : megabytes / 1000);
   }
   return text;
-}
-
-/// An image with its mask, at the image's own size.
-struct LabelledImage {
-  Image image;
-  Mask mask;
-};
-
-LabelledImage read_sample(const Sample& sample, const std::optional<Window>& window) {
-  LabelledImage read{to_8bit(read_image(sample.image), window), read_mask(sample.mask)};
-  const auto& image = read.image.extents();
-  const auto& mask = read.mask.extents();
-  require(image[0] == mask[0] && image[1] == mask[1], ErrorCode::shape_mismatch,
-          to_string(sample.mask), ": the mask has ", mask[1], " x ", mask[0], " pixels, its image ",
-          to_string(sample.image), " has ", image[1], " x ", image[0]);
-  return read;
 }
 
 /// The image at its size in the model's frame, its mask with it: what is varied is what the model
@@ -96,14 +82,36 @@ class Preparation {
           data.val.push_back(std::move(samples.front()));
         }
         progress.update(static_cast<Index>(++number), wanted);
+        require_not_interrupted("nothing has been written");
       }
     }
+    require_prompts(data);
     encode_missing();
     data.fingerprint = fingerprint.text();
     return data;
   }
 
  private:
+  /// Throws `invalid_argument`, naming some of them, if samples show nothing to make the prompts
+  /// of.
+  void require_prompts(const TrainingData& data) const {
+    const train::TrainPrompt prompt = options_.train_prompt();
+    std::string names;
+    std::size_t count = 0;
+    const auto check = [&](const train::TrainingSample& sample) {
+      if (train::can_prompt(sample, prompt)) return;
+      constexpr std::size_t kNamed = 5;
+      if (++count <= kNamed) names += (count > 1 ? ", " : "") + sample.name;
+    };
+    for (const auto& versions : data.train) {
+      for (const train::TrainingSample& sample : versions) check(sample);
+    }
+    for (const train::TrainingSample& sample : data.val) check(sample);
+    require(count == 0, ErrorCode::invalid_argument, count,
+            " masks are empty, or too small for the decoder, so there is no prompt to train with: ",
+            names, "; leave the images out, or use --train-prompt image");
+  }
+
   /// An image of which the cache has no features.
   struct Missing {
     Sample sample;
@@ -136,9 +144,9 @@ class Preparation {
         samples.back().pixels = resize_for_model(varied.image, model_.config());
         continue;
       }
-      const bool known = std::any_of(missing_.begin(), missing_.end(),
-                                     [&](const Missing& missing) { return missing.key == key; });
-      if (!known && !cache_.has(key, taps_)) missing_.push_back({sample, number, version, key});
+      if (!cache_.has(key, taps_) && missing_keys_.insert(key).second) {
+        missing_.push_back({sample, number, version, key});
+      }
     }
     return samples;
   }
@@ -150,9 +158,10 @@ class Preparation {
                         "; their features take " + size_text(needed) + " in " +
                         cache_.folder().string());
     constexpr double kGigabyte = 1e9;
-    const auto limit = static_cast<std::uint64_t>(options_.cache_limit * kGigabyte);
-    require(needed <= limit, ErrorCode::unsupported, "the features of ", missing_.size(),
-            " images take ", size_text(needed), ", more than the limit of ", size_text(limit),
+    const double limit = options_.cache_limit * kGigabyte;
+    require(static_cast<double>(needed) <= limit, ErrorCode::unsupported, "the features of ",
+            missing_.size(), " images take ", size_text(needed), ", more than the limit of ",
+            size_text(static_cast<std::uint64_t>(std::min(limit, 1e18))),
             "; raise --cache-limit, or use fewer images, versions (--augment) or taps");
     std::error_code ignored;
     const auto space = std::filesystem::space(cache_.folder(), ignored);
@@ -185,6 +194,7 @@ class Preparation {
   AugmentationConfig augmentation_;
   std::optional<Window> window_;
   std::vector<Missing> missing_;
+  std::set<std::string> missing_keys_;
 };
 
 }  // namespace

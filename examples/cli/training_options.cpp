@@ -55,16 +55,13 @@ void TrainingOptions::add_to(CLI::App& command) {
   pack_group.add_option("--method", method, "What to train: ips, apm or apm+ips")
       ->check(CLI::IsMember({"ips", "apm", "apm+ips"}))
       ->capture_default_str();
-  pack_group.add_option("--apm", apm, "Which APM: resnet18, resnet34 or cross")
-      ->check(CLI::IsMember({"resnet18", "resnet34", "cross"}))
-      ->capture_default_str();
+  pack_group.add_option("--apm", apm, "Which APM: resnet18 (default), resnet34 or cross")
+      ->check(CLI::IsMember({"resnet18", "resnet34", "cross"}));
   pack_group
-      .add_option(
-          "--points", points,
-          "What APM predicts: free (16 points, 8 on the object), corners (of a box) or auto "
-          "(corners for LiteMedSAM, which knows boxes only)")
-      ->check(CLI::IsMember({"auto", "free", "corners"}))
-      ->capture_default_str();
+      .add_option("--points", points,
+                  "What APM predicts: free (16 points, 8 on the object) or corners (of a box). "
+                  "Default: corners for LiteMedSAM, which knows boxes only, else free")
+      ->check(CLI::IsMember({"free", "corners"}));
   pack_group.add_option("--config", config,
                         "JSON object (or @FILE) of pack fields such as tap_blocks");
   pack_group.add_option("--label", label, "What the pack finds, for legends and reports");
@@ -85,7 +82,8 @@ void TrainingOptions::add_to(CLI::App& command) {
       .add_option("--images-per-epoch", train.images_per_epoch,
                   "Images of an epoch, drawn anew for each; 0: all")
       ->capture_default_str();
-  run_group.add_option("--batch", train.batch, "Images in a step")->capture_default_str();
+  run_group.add_option("--batch", batch,
+                       "Images in a step (default: 8; with fz4, whose memory grows with it, 1)");
   run_group.add_option("--seed", train.seed, "The run is repeatable by it")->capture_default_str();
   run_group.add_option("--loss", loss, "logits, or paper (the original's, with two sigmoids)")
       ->check(CLI::IsMember({"logits", "paper"}))
@@ -133,9 +131,10 @@ PackConfig TrainingOptions::pack_config(const ModelConfig& model_config) const {
     pack.mask_token = model_config.encoder == EncoderKind::tiny_vit ? 0 : 1;
     if (prompt == "image") pack.own_prompt = OwnPrompt::image;
   } else {
-    pack = tools::published_pack_config("promise_" + apm, model_config);
+    pack =
+        tools::published_pack_config("promise_" + (apm.empty() ? "resnet18" : apm), model_config);
     const bool knows_boxes_only = model_config.encoder == EncoderKind::tiny_vit;
-    if (points == "corners" || (points == "auto" && knows_boxes_only)) {
+    if (points == "corners" || (points.empty() && knows_boxes_only)) {
       pack.point_num = 2;
       pack.point_value = {2, 3};
     }
@@ -146,8 +145,15 @@ PackConfig TrainingOptions::pack_config(const ModelConfig& model_config) const {
     checked_config([&] { apply_json(*fields, pack); });
   }
   pack.decoder = freeze != "fz0" && !trains_encoder();  // the new model has the decoder, too
+  if ((pack.apm != ApmKind::none) != (method != "ips") || pack.ips != (method != "apm")) {
+    throw UsageError("--config contradicts --method " + method);
+  }
   checked_config([&] { validate(pack, model_config); });
   return pack;
+}
+
+train::TrainPrompt TrainingOptions::train_prompt() const {
+  return method == "ips" ? named<train::TrainPrompt>(prompt) : train::TrainPrompt::image;
 }
 
 train::TrainConfig TrainingOptions::train_config(const PackConfig& pack) const {
@@ -157,6 +163,8 @@ train::TrainConfig TrainingOptions::train_config(const PackConfig& pack) const {
   result.loss.kind = named<train::LossKind>(loss);
   result.optimiser.schedule = named<train::Schedule>(schedule);
   result.optimiser.rate = rate.value_or(pack.apm == ApmKind::none ? 3e-3 : 1e-3);
+  constexpr Index kUsualBatch = 8;
+  result.batch = batch.value_or(trains_encoder() ? 1 : kUsualBatch);
   constexpr double kUsualDecay = 0.01;
   result.optimiser.weight_decay = weight_decay.value_or(optimiser == "adamw" ? kUsualDecay : 0.0);
   const auto has_label = [&](Index value) {
@@ -198,6 +206,13 @@ void check_options(const TrainingOptions& options) {
   }
   if (options.method != "ips" && options.prompt != "image") {
     throw UsageError("--train-prompt is for --method ips: an APM predicts its prompts");
+  }
+  if (options.method == "ips" &&
+      (!options.apm.empty() || !options.points.empty() || options.point_jitter.has_value())) {
+    throw UsageError("--apm, --points and --point-jitter are for an APM: --method apm or apm+ips");
+  }
+  if (options.augment == 0 && !options.augment_config.empty()) {
+    throw UsageError("--augment-config goes with --augment");
   }
   if (options.optimiser == "adam" && options.weight_decay.value_or(0) > 0) {
     throw UsageError("--weight-decay goes with --optimiser adamw");

@@ -32,8 +32,8 @@ struct TrainingOptions {
 
   // The pack.
   std::string method = "ips";
-  std::string apm = "resnet18";
-  std::string points = "auto";
+  std::string apm;
+  std::string points;
   std::string config;
   std::string label;
   std::string init;
@@ -46,6 +46,7 @@ struct TrainingOptions {
   std::string optimiser = "adamw";
   std::string schedule = "cosine";
   std::optional<double> rate;
+  std::optional<Index> batch;
   std::optional<double> weight_decay;
   std::optional<double> corner_weight;
   std::optional<double> point_jitter;
@@ -61,6 +62,8 @@ struct TrainingOptions {
   PackConfig pack_config(const ModelConfig& model) const;
   /// The settings of the run. Throws `UsageError`.
   train::TrainConfig train_config(const PackConfig& pack) const;
+  /// The prompt that IPS alone is trained with.
+  train::TrainPrompt train_prompt() const;
   /// How images are varied. Throws `UsageError`.
   AugmentationConfig augmentation() const;
 };

@@ -45,6 +45,17 @@ class EvaluateFixture : public CommandFixture {
     promiseg::write_png(*this / (name + "_mask.png"), mask);
   }
 
+  /// Trains a pack of IPS for an epoch and returns its path. The table then has two pictures to
+  /// test.
+  std::string trained_pack(const std::string& prompt) const {
+    const std::string file = *this / ("trained_" + prompt + ".safetensors");
+    write_table("wide.png,train,wide_mask.png\ntall.png,val,tall_mask.png\n");
+    run_well({"train", "--model", model(), "--data", *this / "data.csv", "--cache", *this / "cache",
+              "--epochs", "1", "--train-prompt", prompt, "-o", file});
+    write_table("wide.png,test,wide_mask.png\ntall.png,test,tall_mask.png\n");
+    return file;
+  }
+
   void write_table(const std::string& rows) const {
     write_bytes(*this / "data.csv", "image_name,train_type,mask_name\n" + rows);
   }
@@ -170,6 +181,52 @@ TEST_CASE("evaluate: a pack of IPS alone has the prompt it was trained with, or 
   check_two_images(fixture.evaluate({"--pack", silent, "--prompt", "box"}));
 }
 
+TEST_CASE("evaluate: a pack trained with boxes or points is given them") {
+  const EvaluateFixture fixture;
+  for (const char* prompt : {"box", "points"}) {
+    CAPTURE(prompt);
+    const std::string pack = fixture.trained_pack(prompt);
+    const Json trained = fixture.evaluate({"--pack", pack});
+    check_two_images(trained);
+    CHECK(trained.at("prompt").as_string() == std::string(prompt) + " (as trained)");
+    CHECK(text_of(fixture / "out/report.html").find(", as the pack was trained") !=
+          std::string::npos);
+    const Json given = fixture.evaluate({"--pack", pack, "--prompt", prompt});
+    CHECK(given.at("prompt").as_string() == prompt);
+    CHECK(given.at("score") == trained.at("score"));
+    CHECK(given.at("dice") == trained.at("dice"));
+  }
+}
+
+TEST_CASE("evaluate: the report shows how the pack was trained, if the log is there") {
+  const EvaluateFixture fixture;
+  const std::string pack = fixture.trained_pack("image");
+  const std::string log = pack + ".log.csv";
+  const auto report = [&] {
+    fixture.evaluate({"--pack", pack});
+    return text_of(fixture / "out/report.html");
+  };
+  constexpr const char* kSection = "<section id='training'>";
+  const std::string html = report();
+  for (const char* expected : {kSection, "Loss by epoch", "Dice by epoch", "validation"}) {
+    CAPTURE(expected);
+    CHECK(html.find(expected) != std::string::npos);
+  }
+  for (const char* broken :
+       {"", "epoch,loss\n1,0.5\n", "epoch,rate,loss,train_dice,val_dice,seconds\n",
+        "epoch,rate,loss,train_dice,val_dice,seconds\n1,1,high,0.5,0.5,1\n"}) {
+    CAPTURE(broken);
+    write_bytes(log, std::string_view(broken));
+    const std::string without = report();
+    CHECK(without.find(kSection) == std::string::npos);
+    CHECK(without.find("The log of the training is left out: " + log) != std::string::npos);
+  }
+  fs::remove(log);
+  const std::string missing = report();
+  CHECK(missing.find(kSection) == std::string::npos);
+  CHECK(missing.find("log of the training") == std::string::npos);
+}
+
 TEST_CASE("evaluate: measures what segment writes") {
   const EvaluateFixture fixture;
   auto table = columns(fixture.evaluate({"--prompt", "box"}));
@@ -260,6 +317,8 @@ TEST_CASE("evaluate: folders") {
     fs::copy_file(fixture / (stem + ".png"), fixture / ("images/" + stem + ".png"));
     fs::copy_file(fixture / (stem + "_mask.png"), fixture / ("masks/" + stem + "_mask.png"));
   }
+  // Gzip, but no volume.
+  write_bytes(fixture / "images/all.tar.gz", std::string_view("\x1f\x8b\x08 an archive"));
   const Arguments folders = {
       "evaluate",        "--model",  fixture.model(), "--images", fixture / "images", "--masks",
       fixture / "masks", "--prompt", "box",           "-o",       fixture.out()};
@@ -293,6 +352,16 @@ TEST_CASE("evaluate: a table for people, and silence for those who want it") {
   }
   CHECK(said.ends_with("report: " + fixture.out() + "/report.html\n"));
   CHECK(run_well(fixture.arguments({"--prompt", "box", "--quiet"})).empty());
+
+  // Stdout belongs to JSON, and people read stderr.
+  const CommandResult both = run_promiseg(fixture.arguments({"--prompt", "box", "--json"}));
+  CHECK(Json::parse(both.out).at("images").as_integer() == 2);
+  CHECK(both.err.find("Weighted F") != std::string::npos);
+  CHECK(both.err.ends_with("report: " + fixture.out() + "/report.html\n"));
+  const CommandResult quiet =
+      run_promiseg(fixture.arguments({"--prompt", "box", "--json", "--quiet"}));
+  CHECK(Json::parse(quiet.out).at("images").as_integer() == 2);
+  CHECK(quiet.err.empty());
 }
 
 TEST_CASE("evaluate: wrong usage") {

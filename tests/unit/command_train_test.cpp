@@ -296,7 +296,7 @@ TEST_CASE("train: IPS, from pictures to a pack at work") {
   const Columns lines = fixture.read_log("ips");
   CHECK(lines.size() == 6);
   CHECK(lines.at("epoch") == Arguments{"1", "2", "3"});
-  const std::vector<double> rates = {1e-3, 7.5e-4, 2.5e-4};  // a cosine over three steps
+  const std::vector<double> rates = {3e-3, 2.25e-3, 7.5e-4};  // a cosine over three steps
   for (std::size_t i = 0; i < 3; ++i) {
     CAPTURE(i);
     CHECK(epochs[i].at("epoch").as_integer() == static_cast<std::int64_t>(i) + 1);

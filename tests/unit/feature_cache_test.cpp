@@ -72,7 +72,7 @@ Features features(Index channels, float first) {
 Features read_features(const FeatureCache& cache, const std::string& key, const std::string& name,
                        Index channels) {
   Features tensor({kGrid, kGrid, channels});
-  FeatureCache::read(cache.open(key), name, tensor);
+  cache.read(key, name, tensor);
   return tensor;
 }
 
@@ -90,12 +90,8 @@ void check_nearly_same(const Features& read, const Features& stored) {
   CHECK(inexact > 0);
 }
 
-/// The path of a cache's only file.
-fs::path only_file(const FeatureCache& cache) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(cache.folder())) files.push_back(entry.path());
-  REQUIRE(files.size() == 1);
-  return files.front();
+fs::path file_of(const FeatureCache& cache, const std::string& name) {
+  return cache.folder() / ("key." + name + ".safetensors");
 }
 
 /// The message of the error that `call` must throw.
@@ -208,42 +204,47 @@ TEST_CASE("feature cache: what is stored is read, at half precision") {
                       taps.at(tap));
   }
   // Two bytes a number, besides the header.
-  const auto values = static_cast<std::uintmax_t>(kGrid * kGrid * (kChannels + 2 * kTapChannels));
-  CHECK(fs::file_size(only_file(cache)) < 2 * values + 1000);
+  const auto values = static_cast<std::uintmax_t>(kGrid * kGrid * kChannels);
+  CHECK(fs::file_size(file_of(cache, "embedding")) < 2 * values + 1000);
 
-  // Storing again replaces.
-  cache.store("key", features(kChannels, 5.0F), {});
-  check_nearly_same(read_features(cache, "key", "embedding", kChannels), features(kChannels, 5.0F));
-  CHECK_FALSE(cache.has("key", std::vector<Index>{1}));
-  CHECK(only_file(cache).extension() == ".safetensors");
+  // Another run that needs other taps, or none, takes nothing away.
+  cache.store("key", embedding, {});
+  cache.store("key", embedding, {{3, features(kTapChannels, 2.0F)}});
+  CHECK(cache.has("key", std::vector<Index>{1, 2, 3}));
+  check_nearly_same(read_features(cache, "key", "tap.2", kTapChannels), taps.at(2));
 }
 
 TEST_CASE("feature cache: numbers at the ends of half precision") {
   const TemporaryFolder folder;
   const FeatureCache cache(folder.path());
-  const float infinity = std::numeric_limits<float>::infinity();
-  const std::vector<std::pair<float, float>> stored_and_read = {{0.0F, 0.0F},
-                                                                {-0.0F, -0.0F},
-                                                                {1.0F, 1.0F},
-                                                                {-2.5F, -2.5F},
-                                                                {65504.0F, 65504.0F},
-                                                                {1e6F, infinity},
-                                                                {-1e6F, -infinity},
-                                                                {0x1p-24F, 0x1p-24F},
-                                                                {1e-12F, 0.0F},
-                                                                {0x1p-14F, 0x1p-14F},
-                                                                {1.0F / 3.0F, 0x1.554p-2F}};
+  const std::vector<std::pair<float, float>> stored_and_read = {
+      {0.0F, 0.0F},   {-0.0F, -0.0F},       {1.0F, 1.0F},
+      {-2.5F, -2.5F}, {65504.0F, 65504.0F}, {0x1p-24F, 0x1p-24F},
+      {1e-12F, 0.0F}, {0x1p-14F, 0x1p-14F}, {1.0F / 3.0F, 0x1.554p-2F}};
   Features tensor({1, 1, static_cast<Index>(stored_and_read.size())});
   for (std::size_t i = 0; i < stored_and_read.size(); ++i) {
     tensor.data()[i] = stored_and_read[i].first;
   }
   cache.store("key", tensor, {});
   Features read(tensor.extents());
-  FeatureCache::read(cache.open("key"), "embedding", read);
+  cache.read("key", "embedding", read);
   for (std::size_t i = 0; i < stored_and_read.size(); ++i) {
     CAPTURE(stored_and_read[i].first);
     CHECK(std::bit_cast<std::uint32_t>(read.data()[i]) ==
           std::bit_cast<std::uint32_t>(stored_and_read[i].second));
+  }
+}
+
+TEST_CASE("feature cache: numbers beyond half precision are refused") {
+  const TemporaryFolder folder;
+  const FeatureCache cache(folder.path());
+  for (const float value : {65520.0F, -1e6F, std::numeric_limits<float>::infinity(),
+                            std::numeric_limits<float>::quiet_NaN()}) {
+    Features tensor({1, 1, 2});
+    tensor.data()[1] = value;
+    CHECK(contains(message_of(ErrorCode::unsupported, [&] { cache.store("key", tensor, {}); }),
+                   "embedding"));
+    CHECK_FALSE(cache.has("key", {}));
   }
 }
 
@@ -267,7 +268,7 @@ TEST_CASE("feature cache: a damaged file counts as missing, and can be replaced"
   const FeatureCache cache(folder.path());
   const std::vector<Index> taps = {1};
   cache.store("key", features(kChannels, 0.0F), {{1, features(kTapChannels, 9.0F)}});
-  const fs::path file = only_file(cache);
+  const fs::path file = file_of(cache, "tap.1");
   const std::vector<char> whole = read_bytes(file);
   REQUIRE(whole.size() > 1000);
   REQUIRE(cache.has("key", taps));
@@ -292,10 +293,10 @@ TEST_CASE("feature cache: a damaged file counts as missing, and can be replaced"
   CHECK(read_bytes(file) == whole);
 
   // A file under another's name, and one that says nothing of its key.
-  fs::rename(file, folder / "other.safetensors");
+  cache.store("other", features(kChannels, 0.0F), {});
+  fs::rename(file, folder / "other.tap.1.safetensors");
   CHECK_FALSE(cache.has("other", taps));
   SafetensorsWriter writer;
-  writer.adopt("embedding", features(kChannels, 0.0F).view());
   writer.adopt("tap.1", features(kTapChannels, 0.0F).view());
   writer.write(file);
   CHECK_FALSE(cache.has("key", taps));
@@ -309,30 +310,26 @@ TEST_CASE("feature cache: a tensor of another shape or type is refused by name")
   const TemporaryFolder folder;
   const FeatureCache cache(folder.path());
   cache.store("key", features(kChannels, 0.0F), {{2, features(kTapChannels, 0.0F)}});
-  const SafetensorsFile file = cache.open("key");
-  const auto message = [&](ErrorCode code, const SafetensorsFile& from, const std::string& name,
-                           const Extents<3>& extents) {
+  const auto message = [&](ErrorCode code, const std::string& name, const Extents<3>& extents) {
     Features to(extents);
-    return message_of(code, [&] { FeatureCache::read(from, name, to); });
+    return message_of(code, [&] { cache.read("key", name, to); });
   };
   for (const Extents<3>& extents : {Extents<3>{8, 8, 16}, {8, 4, 32}, {16, 4, 32}, {8, 8, 64}}) {
-    const std::string text = message(ErrorCode::bad_format, file, "embedding", extents);
+    const std::string text = message(ErrorCode::bad_format, "embedding", extents);
     CAPTURE(text);
     CHECK(contains(text, "\"embedding\""));
-    CHECK(contains(text, file.name()));
+    CHECK(contains(text, file_of(cache, "embedding").string()));
   }
-  const std::string tap = message(ErrorCode::bad_format, file, "tap.2", {8, 8, 32});
+  const std::string tap = message(ErrorCode::bad_format, "tap.2", {8, 8, 32});
   CHECK(contains(tap, "\"tap.2\""));
   CHECK(contains(tap, "[8, 8, 32]"));
-  const std::string missing = message(ErrorCode::not_found, file, "tap.1", {8, 8, 16});
-  CHECK(contains(missing, "\"tap.1\""));
-  CHECK(contains(missing, file.name()));
+  const std::string missing = message(ErrorCode::not_found, "tap.1", {8, 8, 16});
+  CHECK(contains(missing, file_of(cache, "tap.1").string()));
 
   SafetensorsWriter writer;
-  writer.adopt("embedding", features(kChannels, 0.0F).view());
-  writer.write(folder / "single.safetensors");
-  const SafetensorsFile single(folder / "single.safetensors");
-  CHECK(contains(message(ErrorCode::bad_format, single, "embedding", {8, 8, 32}), single.name()));
+  writer.adopt("tap.4", features(kTapChannels, 0.0F).view());  // float32
+  writer.write(file_of(cache, "tap.4"));
+  CHECK(contains(message(ErrorCode::bad_format, "tap.4", {8, 8, 16}), "half precision"));
 }
 
 TEST_CASE("feature cache: bytes of an image's features") {
@@ -341,14 +338,16 @@ TEST_CASE("feature cache: bytes of an image's features") {
   CHECK(FeatureCache::bytes_per_image(config, {}) == std::uint64_t{8 * 8 * 32 * 2});
   CHECK(FeatureCache::bytes_per_image(config, both) == std::uint64_t{8 * 8 * (32 + 16 + 16) * 2});
 
-  // It is what a file holds.
+  // It is what the files hold.
   const TemporaryFolder folder;
   const FeatureCache cache(folder.path());
   cache.store("key", features(kChannels, 0.0F),
               {{1, features(kTapChannels, 0.0F)}, {2, features(kTapChannels, 0.0F)}});
   std::uint64_t stored = 0;
-  const SafetensorsFile file = cache.open("key");
-  for (const auto& [name, entry] : file.tensors()) stored += entry.bytes.size();
+  for (const char* name : {"embedding", "tap.1", "tap.2"}) {
+    const SafetensorsFile file(file_of(cache, name));
+    for (const auto& [tensor, entry] : file.tensors()) stored += entry.bytes.size();
+  }
   CHECK(stored == FeatureCache::bytes_per_image(config, both));
 
   const std::string text = message_of(ErrorCode::invalid_argument, [&] {

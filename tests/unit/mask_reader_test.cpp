@@ -4,8 +4,12 @@
 #include <png.h>
 #include <tiffio.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
+// libjpeg's header needs FILE and size_t declared before it.
+#include <jpeglib.h>
+
 #include <filesystem>
 #include <limits>
 #include <string>
@@ -44,6 +48,29 @@ void write_png_row(const fs::path& path, std::uint32_t width, int bits, int colo
   png_write_row(png, row.data());
   png_write_end(png, info);
   png_destroy_write_struct(&png, &info);
+  std::fclose(file);
+}
+
+void write_jpeg(const fs::path& path, Image grey, int quality) {
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  jpeg_compress_struct jpeg{};
+  jpeg_error_mgr errors{};
+  jpeg.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&jpeg);
+  jpeg_stdio_dest(&jpeg, file);
+  jpeg.image_width = static_cast<JDIMENSION>(grey.extent(1));
+  jpeg.image_height = static_cast<JDIMENSION>(grey.extent(0));
+  jpeg.input_components = 1;
+  jpeg.in_color_space = JCS_GRAYSCALE;
+  jpeg_set_defaults(&jpeg);
+  jpeg_set_quality(&jpeg, quality, TRUE);
+  jpeg_start_compress(&jpeg, TRUE);
+  for (promiseg::Index y = 0; y < grey.extent(0); ++y) {
+    JSAMPROW row = grey.data() + y * grey.extent(1);
+    jpeg_write_scanlines(&jpeg, &row, 1);
+  }
+  jpeg_finish_compress(&jpeg);
+  jpeg_destroy_compress(&jpeg);
   std::fclose(file);
 }
 
@@ -89,6 +116,30 @@ TEST_CASE("masks: one bit, 16 bits, and alpha that does not count") {
   CHECK(values_of(read_mask(folder / "16")) == std::vector<int>{255, 0, 255});
   write_png_row(folder / "alpha", 2, 8, PNG_COLOR_TYPE_GRAY_ALPHA, {0, 255, 9, 0});
   CHECK(values_of(read_mask(folder / "alpha")) == std::vector<int>{0, 255});
+}
+
+TEST_CASE("masks: what rings around the edges of a JPEG is not the object") {
+  const TemporaryFolder folder;
+  Image square({32, 40, 1});
+  for (promiseg::Index y = 7; y < 23; ++y) {
+    for (promiseg::Index x = 5; x < 21; ++x) square.view()(y, x, 0) = 255;
+  }
+  write_jpeg(folder / "square", square, 90);
+  const auto stored = promiseg::to_8bit(promiseg::read_image(folder / "square"));
+  const auto is_dark = [](std::uint8_t value) { return value == 0; };
+  CHECK(std::count_if(stored.elements().begin(), stored.elements().end(), is_dark) <
+        std::count_if(square.elements().begin(), square.elements().end(), is_dark));
+  const Mask mask = read_mask(folder / "square");
+  CHECK(std::equal(mask.elements().begin(), mask.elements().end(), square.elements().begin()));
+
+  Image halves({8, 16, 1});  // flat blocks come back as they were
+  for (promiseg::Index y = 0; y < 8; ++y) {
+    for (promiseg::Index x = 0; x < 16; ++x) halves.view()(y, x, 0) = x < 8 ? 127 : 128;
+  }
+  write_jpeg(folder / "halves", halves, 100);
+  const Mask half = read_mask(folder / "halves");
+  CHECK(half.view()(0, 7) == 0);
+  CHECK(half.view()(0, 8) == 255);
 }
 
 TEST_CASE("masks: where low is bright, bright is the object") {

@@ -184,23 +184,33 @@ TEST_CASE("frame target: padding stays empty, to the right and below") {
 }
 
 TEST_CASE("sample: the object's box, in pixels of the frame") {
-  const BoxPrompt expected{8, 16, 39, 31};
+  // Its last pixel is included, and scaled as coordinates are.
   struct Case {
     const char* what;
     Mask mask;
     ModelConfig model;
+    BoxPrompt expected;
   };
   const std::vector<Case> cases = {
-      {"logits half as large as the frame", rectangle(64, 64, 16, 32, 8, 40), half_size()},
-      {"logits as large as the frame", rectangle(64, 64, 16, 32, 8, 40), own_size()},
-      {"an image larger than the frame", rectangle(128, 128, 32, 64, 16, 80), half_size()},
-      {"landscape", rectangle(64, 128, 32, 64, 16, 80), half_size()},
-      {"portrait", rectangle(256, 160, 64, 128, 32, 160), half_size()}};
+      {"logits half as large as the frame",
+       rectangle(64, 64, 16, 32, 8, 40),
+       half_size(),
+       {8, 16, 39, 31}},
+      {"logits as large as the frame",
+       rectangle(64, 64, 16, 32, 8, 40),
+       own_size(),
+       {8, 16, 39, 31}},
+      {"an image larger than the frame",
+       rectangle(128, 128, 32, 64, 16, 80),
+       half_size(),
+       {8, 16, 39.5F, 31.5F}},
+      {"landscape", rectangle(64, 128, 32, 64, 16, 80), half_size(), {8, 16, 39.5F, 31.5F}},
+      {"portrait", rectangle(256, 160, 64, 128, 32, 160), half_size(), {8, 16, 39.75F, 31.75F}}};
   for (const Case& each : cases) {
     CAPTURE(each.what);
     const TrainingSample sample = sample_of(each.mask, each.model);
     REQUIRE(sample.box.has_value());
-    CHECK((*sample.box == expected));
+    CHECK((*sample.box == each.expected));
   }
 }
 
@@ -214,7 +224,7 @@ TEST_CASE("sample: it keeps what it is given, the geometry, and one box around s
   CHECK((sample.geometry == FrameGeometry{{64, 128}, {32, 64}, 64}));
   CHECK(same(sample.target, frame_target(mask, own_size())));
   REQUIRE(sample.box.has_value());
-  CHECK((*sample.box == BoxPrompt{10, 2, 51, 20}));
+  CHECK((*sample.box == BoxPrompt{10, 2, 51.5F, 20.5F}));
 
   const TrainingSample pixel = sample_of(rectangle(64, 64, 63, 64, 5, 6), own_size());
   REQUIRE(pixel.box.has_value());
@@ -408,9 +418,8 @@ TEST_CASE("given prompt: an empty mask gives neither box nor points, and says wh
   };
   const std::string box = message(TrainPrompt::box);
   CHECK(contains(box, "scan.png"));
-  CHECK(contains(box, "empty"));
-  CHECK(contains(box, "no box"));
+  CHECK(contains(box, "no object"));
   const std::string points = message(TrainPrompt::points);
   CHECK(contains(points, "scan.png"));
-  CHECK(contains(points, "no point"));
+  CHECK(contains(points, "no object"));
 }

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -127,6 +128,12 @@ inline void finish_dataset(Dataset& dataset, const std::string& source) {
   }
 }
 
+/// True for a NIfTI file that is called one: gzip may hold anything, such as an archive.
+inline bool is_nifti_file(const std::filesystem::path& file, std::span<const std::byte> bytes) {
+  const std::string name = trimmed_lower(file.filename().string());
+  return (name.ends_with(".nii") || name.ends_with(".nii.gz")) && looks_like_nifti(bytes);
+}
+
 /// The pictures in a folder by their stems. Throws `not_found`, `invalid_argument` for a file, and
 /// `bad_format` for two of one stem.
 inline std::map<std::string, std::filesystem::path> pictures_by_stem(
@@ -147,7 +154,7 @@ inline std::map<std::string, std::filesystem::path> pictures_by_stem(
   std::map<std::string, std::filesystem::path> pictures;
   for (const std::filesystem::path& file : files) {
     const MappedFile contents(file);
-    if (!detect_image_format(contents.bytes()) && !looks_like_nifti(contents.bytes())) continue;
+    if (!detect_image_format(contents.bytes()) && !is_nifti_file(file, contents.bytes())) continue;
     const auto [place, added] = pictures.emplace(image_stem(file), file);
     require(added, ErrorCode::bad_format, file.string(), " and ", place->second.string(),
             " have one name: expected one picture of a name in a folder");
@@ -218,7 +225,9 @@ inline Dataset load_dataset_csv(const std::filesystem::path& path) {
 
 /// Pairs the pictures of two folders by name: the mask is called like the image, or ends with
 /// "_mask", "_seg" or "_segmentation" after it. All are for training, in the order of their names.
-/// Files that are no pictures, and masks without an image, are ignored.
+/// Files that are no pictures, and masks without an image, are ignored. Pictures are known by their
+/// first bytes, NIfTI volumes also by their names, which must end in .nii or .nii.gz. DICOM files
+/// without a preamble are not known as such, and so ignored: name them in a table.
 /// Throws `not_found`, `invalid_argument` for a file or one folder given twice, and `bad_format`
 /// for no samples, two pictures of one name, or images without a mask.
 inline Dataset load_dataset_folders(const std::filesystem::path& images,

@@ -133,6 +133,9 @@ class FileWeights : public nn::WeightSource {
 
   const float* converted(const std::string& name, const TensorEntry& entry) {
     try {
+      // Converted once: views that were given out stay valid.
+      const auto known = converted_.find(name);
+      if (known != converted_.end()) return known->second.data();
       return (converted_[name] = to_float32(entry.dtype, entry.bytes)).data();
     } catch (const Error& error) {
       fail(ErrorCode::bad_weights, file_->name(), ": tensor \"", name, "\": ", error.what());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -17,9 +18,10 @@
 
 namespace promiseg::train {
 
-/// A folder of features at half precision, one file an image. What an image's features depend on
-/// is in their key: pixels, preprocessing and the model's weights. So a cache serves any number of
-/// data sets and models and never mixes them up. A file holds the embedding and any taps.
+/// A folder of features at half precision, one file a tensor: an image's embedding, and each of its
+/// taps. What features depend on is in their key: pixels, preprocessing and the model's weights. So
+/// a cache serves any number of data sets, models and runs, at the same time too, and never mixes
+/// them up. (Instruction sets are not in the key: what they differ by is below half precision.)
 class FeatureCache {
  public:
   /// Creates the folder. Throws `io`.
@@ -49,49 +51,25 @@ class FeatureCache {
            sizeof(std::uint16_t);
   }
 
-  /// True if the file of this key is whole and holds these taps. A damaged one counts as missing.
+  /// True if the embedding and these taps are there. A damaged file counts as missing.
   bool has(const std::string& key, std::span<const Index> taps) const {
-    if (!std::filesystem::exists(path(key))) return false;
-    try {
-      const SafetensorsFile file(path(key));
-      const auto stored = file.metadata().find("key");
-      return stored != file.metadata().end() && stored->second == key &&
-             std::all_of(taps.begin(), taps.end(),
-                         [&](Index tap) { return file.contains(tap_name(tap)); });
-    } catch (const Error&) {
-      return false;
-    }
+    return has_tensor(key, kEmbedding) && std::all_of(taps.begin(), taps.end(), [&](Index tap) {
+             return has_tensor(key, tap_name(tap));
+           });
   }
 
-  /// Writes features [h, w, C] atomically. Throws `io`, for instance when the disk is full.
+  /// Writes features [h, w, C], each file atomically. Throws `io`, for instance when the disk is
+  /// full, and `unsupported` for numbers beyond half precision.
   void store(const std::string& key, const Tensor<float, 3>& embedding,
              const std::map<Index, Tensor<float, 3>>& taps) const {
-    SafetensorsWriter writer;
-    writer.set_metadata("key", key);
-    std::vector<std::vector<std::uint16_t>> halves;
-    halves.reserve(1 + taps.size());
-    const auto add = [&](const std::string& name, const Tensor<float, 3>& tensor) {
-      auto& bits = halves.emplace_back();
-      bits.reserve(static_cast<std::size_t>(tensor.size()));
-      for (float value : tensor.elements()) bits.push_back(float_to_half(value));
-      writer.add(name, TensorEntry{DType::f16,
-                                   {tensor.extents().begin(), tensor.extents().end()},
-                                   std::as_bytes(std::span(bits))});
-    };
-    add("embedding", embedding);
-    for (const auto& [number, tap] : taps) add(tap_name(number), tap);
-    writer.write(path(key));
+    store_tensor(key, kEmbedding, embedding);
+    for (const auto& [number, tap] : taps) store_tensor(key, tap_name(number), tap);
   }
 
-  /// An image's features, mapped; `read` copies one of them.
-  SafetensorsFile open(const std::string& key) const { return SafetensorsFile(path(key)); }
-
-  static std::string tap_name(Index number) { return "tap." + std::to_string(number); }
-
-  /// Copies a tensor of the file to `to`. Throws `bad_format`, naming file and tensor, if its shape
-  /// is another.
-  static void read(const SafetensorsFile& file, const std::string& name,
-                   const TensorView<float, 3>& to) {
+  /// Copies a stored tensor, "embedding" or a `tap_name`, to `to`. Throws what opening a file
+  /// throws, and `bad_format`, naming the file, if its shape is another.
+  void read(const std::string& key, const std::string& name, const TensorView<float, 3>& to) const {
+    const SafetensorsFile file(path(key, name));
     const TensorEntry& entry = file.at(name);
     require(entry.dtype == DType::f16 && entry.shape.size() == 3 &&
                 std::equal(entry.shape.begin(), entry.shape.end(), to.extents().begin()) &&
@@ -102,10 +80,44 @@ class FeatureCache {
     for (Index i = 0; i < to.size(); ++i) to.data()[i] = half_to_float(bits[i]);
   }
 
+  static constexpr const char* kEmbedding = "embedding";
+  static std::string tap_name(Index number) { return "tap." + std::to_string(number); }
+
  private:
-  std::filesystem::path path(const std::string& key) const {
-    return folder_ / (key + ".safetensors");
+  bool has_tensor(const std::string& key, const std::string& name) const {
+    std::error_code ignored;
+    if (!std::filesystem::exists(path(key, name), ignored)) return false;
+    try {
+      const SafetensorsFile file(path(key, name));
+      const auto stored = file.metadata().find("key");
+      return stored != file.metadata().end() && stored->second == key && file.contains(name);
+    } catch (const Error&) {
+      return false;
+    }
   }
+
+  void store_tensor(const std::string& key, const std::string& name,
+                    const Tensor<float, 3>& tensor) const {
+    std::vector<std::uint16_t> bits;
+    bits.reserve(static_cast<std::size_t>(tensor.size()));
+    for (float value : tensor.elements()) {
+      require(std::abs(value) <= kLargestHalf, ErrorCode::unsupported, "feature \"", name,
+              "\": ", value, " cannot be kept at half precision");
+      bits.push_back(float_to_half(value));
+    }
+    SafetensorsWriter writer;
+    writer.set_metadata("key", key);
+    writer.add(name, TensorEntry{DType::f16,
+                                 {tensor.extents().begin(), tensor.extents().end()},
+                                 std::as_bytes(std::span(bits))});
+    writer.write(path(key, name));
+  }
+
+  std::filesystem::path path(const std::string& key, const std::string& name) const {
+    return folder_ / (key + "." + name + ".safetensors");
+  }
+
+  static constexpr float kLargestHalf = 65504.0F;
 
   std::filesystem::path folder_;
 };

@@ -41,15 +41,14 @@ class HostBatch {
               ": training the encoder needs the image's pixels");
       inputs_.push_back(normalise_for_model(sample.pixels.view(), *model_));
     } else {
-      read_features(cache.open(sample.key), item);
+      read_features(cache, sample.key, item);
     }
     float* target = &targets_.view()(item, 0, 0);
     for (std::uint8_t value : sample.target.elements()) {
       *target++ = static_cast<float>(value) / 255.0F;
     }
     sizes_.push_back(visible(sample));
-    const auto last = static_cast<float>(model_->image_size - 1);
-    boxes_.push_back(sample.box.value_or(BoxPrompt{0, 0, last, last}));
+    boxes_.push_back(sample.box);
   }
 
   /// The prompt of the sample that was added last, for a pack that predicts none.
@@ -115,11 +114,11 @@ class HostBatch {
   }
 
  private:
-  void read_features(const SafetensorsFile& file, Index item) {
-    FeatureCache::read(file, "embedding", embeddings_.view().select(0, item));
+  void read_features(const FeatureCache& cache, const std::string& key, Index item) {
+    cache.read(key, FeatureCache::kEmbedding, embeddings_.view().select(0, item));
     for (std::size_t i = 0; i < taps_.size(); ++i) {
-      FeatureCache::read(file, FeatureCache::tap_name(pack_->tap_blocks[i]),
-                         taps_[i].view().select(0, item));
+      cache.read(key, FeatureCache::tap_name(pack_->tap_blocks[i]),
+                 taps_[i].view().select(0, item));
     }
   }
 
@@ -140,7 +139,7 @@ class HostBatch {
   std::vector<Tensor<float, 3>> inputs_;
   Tensor<float, 3> targets_;
   Prompts prompts_;
-  std::vector<BoxPrompt> boxes_;
+  std::vector<std::optional<BoxPrompt>> boxes_;
   Tensor<float, 3> shifts_;
   std::vector<ImageSize> sizes_;  ///< of the samples, in the low-resolution frame
 };

@@ -55,7 +55,8 @@ inline double gradient_norm(const Parameters& parameters) {
 }
 
 /// Adam (Kingma and Ba, 2014), with decoupled weight decay (Loshchilov and Hutter, 2017) if wanted.
-/// Leaves alone what has never had a gradient, as PyTorch does.
+/// Leaves alone what has not had a gradient yet, decay included; PyTorch does so where there is
+/// none, and counts a gradient of zero as one.
 class Adam {
  public:
   /// The running means of a parameter's gradient and of its square.

@@ -83,11 +83,15 @@ class Trainer {
   /// Goes on from a state. Throws what `load_state` throws.
   void resume(const std::filesystem::path& state) {
     position_ = load_state(state, task_.run, parameters_, optimiser_);
+    require(position_.epoch >= 0 && position_.epoch <= task_.config.epochs && position_.step >= 0 &&
+                position_.step <= steps_per_epoch(),
+            ErrorCode::bad_format, state.string(), ": epoch ", position_.epoch, ", step ",
+            position_.step, " lie outside the run");
     network_.refresh();
   }
 
   /// Trains until the end, or until the observer wants to stop; true at the end. The state is
-  /// written at least once a minute, atomically.
+  /// written after every epoch and, between steps, once a minute, atomically.
   bool run(const std::filesystem::path& state, const TrainingObserver& observer) {
     const auto save = [&] {
       const Clock::time_point now = Clock::now();
@@ -212,6 +216,9 @@ class Trainer {
     const PassResult pass = network_.pass(batch.view(), task_.config.loss);
     require(std::isfinite(pass.loss), ErrorCode::invalid_argument,
             "training: the loss is no longer a number; try a lower rate than ",
+            task_.config.optimiser.rate);
+    require(std::isfinite(gradient_norm(parameters_)), ErrorCode::invalid_argument,
+            "training: a gradient is no longer a number; try a lower rate than ",
             task_.config.optimiser.rate);
     optimiser_.step(parameters_, rate_of(position_.step));
     network_.refresh();

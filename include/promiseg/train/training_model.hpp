@@ -37,7 +37,8 @@ struct TrainingBatch {
   std::vector<TensorView<const float, 3>> inputs;
   Prompts prompts;                     ///< one an image; empty where APM predicts them
   TensorView<const float, 3> targets;  ///< [B, 4 * grid, 4 * grid], in [0, 1]
-  std::vector<BoxPrompt> boxes;       ///< of the true objects, for the auxiliary loss; may be empty
+  /// Around the true objects, for the auxiliary loss, which leaves out images without one.
+  std::vector<std::optional<BoxPrompt>> boxes;
   TensorView<const float, 3> shifts;  ///< [B, points, 2], added to what APM predicts; may be empty
 };
 
@@ -229,11 +230,11 @@ class TrainingModel {
         prompt.points.back().x += batch.shifts(item, i, 0);
         prompt.points.back().y += batch.shifts(item, i, 1);
       }
-      if (loss.corner_weight <= 0) continue;
+      const auto index = static_cast<std::size_t>(item);
+      if (loss.corner_weight <= 0 || !batch.boxes.at(index).has_value()) continue;
       const auto share = 1 / static_cast<double>(items);
       result.corners +=
-          share * corner_loss(pack_.point_value, points,
-                              batch.boxes.at(static_cast<std::size_t>(item)),
+          share * corner_loss(pack_.point_value, points, *batch.boxes.at(index),
                               static_cast<double>(model_.image_size), share * loss.corner_weight,
                               prompted.corner_gradient.view().select(0, item));
     }

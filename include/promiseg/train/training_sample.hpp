@@ -27,12 +27,12 @@ struct TrainingSample {
 
 namespace detail {
 
-/// The pixels above the middle, as a rectangle with its last pixels included.
+/// The pixels of the object, as a rectangle with its last pixels included.
 inline std::optional<BoxPrompt> bounding_box(TensorView<const std::uint8_t, 2> mask) {
   std::optional<BoxPrompt> box;
   for (Index y = 0; y < mask.extent(0); ++y) {
     for (Index x = 0; x < mask.extent(1); ++x) {
-      if (mask(y, x) < 128) continue;
+      if (mask(y, x) == 0) continue;
       const auto column = static_cast<float>(x);
       const auto row = static_cast<float>(y);
       if (!box.has_value()) {
@@ -80,12 +80,9 @@ inline TrainingSample make_sample(std::string name, std::string key,
                         frame_target(mask, model),
                         {},
                         {}};
-  sample.box = detail::bounding_box(std::as_const(sample.target).view());
-  if (sample.box.has_value()) {
-    const auto scale = static_cast<float>(model.image_size) / static_cast<float>(4 * model.grid());
-    BoxPrompt& box = *sample.box;
-    box = {box.x0 * scale, box.y0 * scale, (box.x1 + 1) * scale - 1, (box.y1 + 1) * scale - 1};
-  }
+  Prompt prompt;
+  prompt.box = detail::bounding_box(mask);
+  sample.box = to_frame(prompt, sample.geometry).box;
   return sample;
 }
 
@@ -148,6 +145,15 @@ inline BoxPrompt shaken_box(const BoxPrompt& box, double jitter, Index image_siz
   return shaken;
 }
 
+/// True if the sample shows what a prompt of this kind needs: an object; for points, one that is
+/// still there at the decoder's resolution.
+inline bool can_prompt(const TrainingSample& sample, TrainPrompt prompt) {
+  if (prompt == TrainPrompt::image) return true;
+  if (prompt == TrainPrompt::box) return sample.box.has_value();
+  return std::any_of(sample.target.elements().begin(), sample.target.elements().end(),
+                     [](std::uint8_t value) { return value > 127; });
+}
+
 /// The prompt that a sample is trained with where APM predicts none. Throws `invalid_argument`,
 /// naming the sample, where it shows no object and the prompt needs one.
 inline Prompt given_prompt(const TrainingSample& sample, const TrainConfig& config,
@@ -158,10 +164,8 @@ inline Prompt given_prompt(const TrainingSample& sample, const TrainConfig& conf
     prompt.box = BoxPrompt{0, 0, last, last};
     return prompt;
   }
-  require(sample.box.has_value(), ErrorCode::invalid_argument, sample.name,
-          ": its mask is empty, so there is no ",
-          config.prompt == TrainPrompt::box ? "box" : "point on the object",
-          " to train with; leave it out, or train with the whole image as the prompt");
+  require(can_prompt(sample, config.prompt), ErrorCode::invalid_argument, sample.name,
+          ": its mask shows no object to make a prompt of");
   if (config.prompt == TrainPrompt::box) {
     prompt.box =
         shaken ? shaken_box(*sample.box, config.box_jitter, image_size, random) : *sample.box;
