@@ -231,16 +231,18 @@ TEST_CASE("predictor: an enlarged image gives the enlarged mask") {
 TEST_CASE("predictor: masks lie where their logits say, for images of any shape") {
   for (const ModelConfig& config : {small_vit(), small_tiny_vit()}) {
     auto predictor = make_predictor(EigenBackend(), config);
-    for (const auto& [height, width] : {std::pair<Index, Index>{1, 1},
-                                        {1, 300},
-                                        {300, 1},
-                                        {2, 3},
-                                        {64, 64},
-                                        {37, 100},
-                                        {100, 37},
-                                        {128, 128},
-                                        {301, 451},
-                                        {7, 2000}}) {
+    for (const auto& size : {std::pair<Index, Index>{1, 1},
+                             {1, 300},
+                             {300, 1},
+                             {2, 3},
+                             {64, 64},
+                             {37, 100},
+                             {100, 37},
+                             {128, 128},
+                             {301, 451},
+                             {7, 2000}}) {
+      const Index height = size.first;
+      const Index width = size.second;
       CAPTURE(height);
       CAPTURE(width);
       const ImageEmbedding embedding = predictor.encode(picture(height, width));

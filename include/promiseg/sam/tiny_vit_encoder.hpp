@@ -221,7 +221,8 @@ class TinyVitBlock {
 
   /// qkv of a padded token: zero goes through the norm first, so it is W x norm.bias + b.
   static nn::Parameter<1> make_padding(B& backend, const TinyVitBlockWeights& weights) {
-    const auto [weight, bias] = weights.qkv;
+    const auto weight = weights.qkv.weight;
+    const auto bias = weights.qkv.bias;
     const auto beta = weights.attention_norm.beta;
     Tensor<float, 1> token({weight.extent(0)});
     for (Index o = 0; o < weight.extent(0); ++o) {
