@@ -17,8 +17,9 @@ namespace promiseg::train {
 
 /// Random weights by name, shape and seed, the same on every machine. Convolutions are scaled for
 /// ReLU (He et al., 2015), linear layers as PyTorch scales them; batch norms begin as the identity.
-/// IPS begins with no shift, so a new pack is the frozen model. APM by ResNet begins with its points
-/// spread over the frame, box corners in their quarters of it; by attention, near the middle.
+/// IPS begins with no shift, so a new pack is the frozen model. APM by ResNet begins with its
+/// points spread over the frame, box corners in their quarters of it; by attention, near the
+/// middle.
 class InitialWeights : public nn::WeightSource {
  public:
   /// Where `file` is given and holds a tensor, it begins with that one instead; the file must
