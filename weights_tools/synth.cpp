@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "find_config.hpp"
+#include "promiseg/core/random.hpp"
 #include "promiseg/core/thread_pool.hpp"
 #include "promiseg/io/safetensors.hpp"
 #include "promiseg/sam/model_file.hpp"
@@ -21,7 +22,7 @@ constexpr std::uint64_t kGolden = 0x9E3779B97F4A7C15;
 
 /// The upper 24 bits of a hash, centred on zero; below 2^23 in magnitude, so exact as a float.
 std::int32_t centred_bits(std::uint64_t key) {
-  return static_cast<std::int32_t>(splitmix64(key) >> 40) - (std::int32_t{1} << 23);
+  return static_cast<std::int32_t>(mix_bits(key) >> 40) - (std::int32_t{1} << 23);
 }
 
 /// `v` of element `index`, in [-1, 1).
@@ -109,13 +110,6 @@ std::uint64_t fnv1a64(std::string_view name) {
   std::uint64_t hash = 0xCBF29CE484222325;
   for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3;
   return hash;
-}
-
-std::uint64_t splitmix64(std::uint64_t value) {
-  value += kGolden;
-  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9;
-  value = (value ^ (value >> 27)) * 0x94D049BB133111EB;
-  return value ^ (value >> 31);
 }
 
 SynthRange synth_range(std::string_view name, std::span<const Index> shape) {

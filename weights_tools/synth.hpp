@@ -19,9 +19,6 @@ namespace promiseg::tools {
 /// 64-bit FNV-1a of a name's bytes.
 std::uint64_t fnv1a64(std::string_view name);
 
-/// One step of the splitmix64 generator as a hash.
-std::uint64_t splitmix64(std::uint64_t value);
-
 /// Synthetic values lie in `[offset - scale, offset + scale)`.
 struct SynthRange {
   float scale = 1.0F;
@@ -33,7 +30,7 @@ struct SynthRange {
 SynthRange synth_range(std::string_view name, std::span<const Index> shape);
 
 /// Elements `first`, `first + 1`, ... (row-major) of a tensor. The 24 upper bits `k` of
-/// `splitmix64(fnv1a64(name) + seed * 0x9E3779B97F4A7C15 + i)` give `v = (k - 2^23) / 2^23`, and
+/// `mix_bits(fnv1a64(name) + seed * 0x9E3779B97F4A7C15 + i)` give `v = (k - 2^23) / 2^23`, and
 /// the value is `v * scale` rounded to float, then plus `offset`. Bit-identical under any compiler
 /// flags that keep IEEE arithmetic, fused multiply-add contraction included.
 void fill_synth(std::string_view name, SynthRange range, std::uint64_t seed, std::uint64_t first,

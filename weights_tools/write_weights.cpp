@@ -1,8 +1,8 @@
 #include "write_weights.hpp"
 
-#include <cmath>
 #include <cstdint>
 
+#include "promiseg/io/to_float16.hpp"
 #include "promiseg/sam/model_file.hpp"
 #include "sha256.hpp"
 
@@ -17,15 +17,8 @@ void write_weights(AtomicFile& file, const NamedTensors& tensors, DType dtype,
   for (const auto& [name, tensor] : tensors) {
     std::span<const std::byte> bytes = std::as_bytes(tensor.values);
     if (dtype == DType::f16) {
-      std::vector<std::uint16_t>& bits = halves[name];
-      bits.reserve(tensor.values.size());
-      for (float value : tensor.values) {
-        constexpr float kLargestHalf = 65504.0F;
-        require(std::abs(value) <= kLargestHalf, ErrorCode::unsupported, "tensor \"", name,
-                "\": ", value, " cannot be written at half precision");
-        bits.push_back(float_to_half(value));
-      }
-      bytes = std::as_bytes(std::span(bits));
+      halves[name] = to_float16("tensor \"" + name + "\"", tensor.values);
+      bytes = std::as_bytes(std::span(halves[name]));
     }
     entries.emplace(name, TensorEntry{dtype, tensor.shape, bytes});
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -15,6 +14,7 @@
 #include "promiseg/core/dtype.hpp"
 #include "promiseg/core/image.hpp"
 #include "promiseg/io/safetensors.hpp"
+#include "promiseg/io/to_float16.hpp"
 
 namespace promiseg::train {
 
@@ -98,13 +98,8 @@ class FeatureCache {
 
   void store_tensor(const std::string& key, const std::string& name,
                     const Tensor<float, 3>& tensor) const {
-    std::vector<std::uint16_t> bits;
-    bits.reserve(static_cast<std::size_t>(tensor.size()));
-    for (float value : tensor.elements()) {
-      require(std::abs(value) <= kLargestHalf, ErrorCode::unsupported, "feature \"", name,
-              "\": ", value, " cannot be kept at half precision");
-      bits.push_back(float_to_half(value));
-    }
+    const std::vector<std::uint16_t> bits =
+        to_float16("feature \"" + name + "\"", tensor.elements());
     SafetensorsWriter writer;
     writer.set_metadata("key", key);
     writer.add(name, TensorEntry{DType::f16,
@@ -116,8 +111,6 @@ class FeatureCache {
   std::filesystem::path path(const std::string& key, const std::string& name) const {
     return folder_ / (key + "." + name + ".safetensors");
   }
-
-  static constexpr float kLargestHalf = 65504.0F;
 
   std::filesystem::path folder_;
 };

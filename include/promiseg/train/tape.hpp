@@ -27,7 +27,6 @@ class Tape {
    public:
     explicit PackedMatrix(std::shared_ptr<TrackedWeights<B>> weights)
         : weights_(std::move(weights)) {}
-    TrackedWeights<B>& operator*() const { return *weights_; }
     TrackedWeights<B>* operator->() const { return weights_.get(); }
 
    private:
