@@ -12,9 +12,12 @@
 #include <string>
 #include <vector>
 
+#include "error_message.hpp"
 #include "promiseg/train/augmentation/jpeg_compression.hpp"
 
 using namespace promiseg;
+using promiseg_test::contains;
+using promiseg_test::message_of;
 
 namespace {
 
@@ -106,21 +109,6 @@ AugmentationConfig all_at(double probability) {
   config.texture_probability = probability;
   config.dropout_probability = probability;
   return config;
-}
-
-template <class Call>
-std::string message_of(ErrorCode code, const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.code() == code);
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

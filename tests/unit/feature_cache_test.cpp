@@ -19,10 +19,13 @@
 #include <utility>
 #include <vector>
 
+#include "error_message.hpp"
 #include "temporary_folder.hpp"
 
 using namespace promiseg;
 using promiseg::train::FeatureCache;
+using promiseg_test::contains;
+using promiseg_test::message_of;
 using promiseg_test::read_bytes;
 using promiseg_test::TemporaryFolder;
 using promiseg_test::write_bytes;
@@ -92,23 +95,6 @@ void check_nearly_same(const Features& read, const Features& stored) {
 
 fs::path file_of(const FeatureCache& cache, const std::string& name) {
   return cache.folder() / ("key." + name + ".safetensors");
-}
-
-/// The message of the error that `call` must throw.
-template <class Call>
-std::string message_of(ErrorCode code, const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.code() == code);
-    return error.what();
-  }
-  FAIL("no error");
-  return {};
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "error_message.hpp"
+
 using namespace promiseg;
 using promiseg::train::frame_target;
 using promiseg::train::given_prompt;
@@ -21,6 +23,8 @@ using promiseg::train::shaken_box;
 using promiseg::train::TrainConfig;
 using promiseg::train::TrainingSample;
 using promiseg::train::TrainPrompt;
+using promiseg_test::contains;
+using promiseg_test::message_of;
 
 namespace {
 
@@ -96,23 +100,6 @@ bool lies_in_frame(const BoxPrompt& box) {
   const auto last = static_cast<float>(kFrame - 1);
   return box.x0 >= 0.0F && box.y0 >= 0.0F && box.x1 <= last && box.y1 <= last && box.x0 < box.x1 &&
          box.y0 < box.y1;
-}
-
-/// The message of the error that `call` must throw.
-template <class Call>
-std::string message_of(ErrorCode code, const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.code() == code);
-    return error.what();
-  }
-  FAIL("no error");
-  return {};
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace
