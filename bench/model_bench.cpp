@@ -18,8 +18,6 @@
 namespace promiseg::bench {
 namespace {
 
-constexpr std::uint64_t kSeed = 111;
-
 Tensor<float, 3> synthetic_features(const Extents<3>& extents, std::uint64_t seed) {
   const std::vector<float> values = tools::synth_tensor("features", extents, seed);
   Tensor<float, 3> features(extents);

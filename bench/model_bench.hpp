@@ -1,7 +1,11 @@
 // Benchmarks of whole models and their stages.
 #pragma once
 
+#include <cstdint>
+
 namespace promiseg::bench {
+
+inline constexpr std::uint64_t kSeed = 111;  ///< of all synthetic weights and features
 
 /// Registers `model/...` and `stage/...` with Google Benchmark, each on its own backend of this
 /// many threads.

@@ -15,7 +15,6 @@
 namespace promiseg::bench {
 namespace {
 
-constexpr std::uint64_t kSeed = 111;
 constexpr Index kBatch = 8;
 
 Tensor<float, 4> synthetic_images(const Extents<4>& extents) {

@@ -14,7 +14,6 @@ namespace promiseg::tools {
 
 namespace {
 
-constexpr std::size_t kMostProblems = 100;
 constexpr Index kAny = -1;  // an extent that may be any
 
 template <class... Parts>

@@ -1,6 +1,7 @@
 // Compares the tensors of a file with those its config asks for.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -10,10 +11,13 @@
 
 namespace promiseg::tools {
 
+/// Most problems of one file that are listed.
+inline constexpr std::size_t kMostProblems = 100;
+
 /// What a comparison found.
 struct TensorCheck {
   std::vector<std::string> names;     ///< the tensors asked for, in the order of the modules
-  std::vector<std::string> problems;  ///< one sentence each, naming the tensor; at most a hundred
+  std::vector<std::string> problems;  ///< one sentence each, naming the tensor
 };
 
 /// Asks for every tensor of the model as the model itself would: it must be there with the config's

@@ -227,7 +227,6 @@ namespace {
 /// Counts and hashes the values and finds those that are not finite. `stated` is the hash that the
 /// file names.
 void verify_values(const TensorEntries& tensors, const std::string& stated, VerifyReport& report) {
-  constexpr std::size_t kMostProblems = 100;
   report.tensors = tensors.size();
   std::size_t non_finite = 0;
   for (const auto& [name, entry] : tensors) {

@@ -104,6 +104,15 @@ inline bool same_bits(const Tensor<float, 1>& a, const Tensor<float, 1>& b) {
          std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(float)) == 0;
 }
 
+/// Exactly the same bits, in all outputs and around them.
+inline bool same_bits(const std::vector<Tensor<float, 1>>& a,
+                      const std::vector<Tensor<float, 1>>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const Tensor<float, 1>& one, const Tensor<float, 1>& other) {
+                      return same_bits(one, other);
+                    });
+}
+
 /// One run from the initial state.
 inline Tensor<float, 1> run_once(const PreparedCase& prepared) {
   prepared.reset();

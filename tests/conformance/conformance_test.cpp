@@ -1,13 +1,10 @@
 // Every available instruction set of the CPU backend against the reference, over the whole table.
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <sstream>
-#include <string>
 #include <vector>
 
+#include "candidate.hpp"
 #include "cases.hpp"
-#include "compare.hpp"
 #include "promiseg/backend/reference.hpp"
 #include "promiseg/eigen/backend.hpp"
 
@@ -16,57 +13,25 @@ using namespace promiseg::conformance;
 
 namespace {
 
-/// One instruction set, on one thread and on several.
-struct Candidate {
-  explicit Candidate(eigen::Isa wanted)
-      : isa(wanted),
-        single({.threads = 1, .instruction_set = wanted}),
-        several({.threads = 3, .instruction_set = wanted}) {}
-
-  eigen::Isa isa;
-  EigenBackend single;
-  EigenBackend several;
-  Comparison worst = {};  ///< the largest of each number over the cases so far
-};
-
-void check_case(const Case& item, const std::vector<float>& reference, Candidate& candidate) {
-  const std::string what =
-      item.name + " on eigen/" + std::string(eigen::to_string(candidate.isa)) + ": ";
-  const Tolerance allowed = tolerance(item.operation);
-  const PreparedCase single = prepare(candidate.single, item);
-  const Tensor<float, 1> result = run_once(single);
-  const Comparison verdict = compare(result, single.output, reference, allowed);
-  CHECK_MESSAGE(verdict.passed(), what, verdict.problem);
-  candidate.worst.relative_l2 = std::max(candidate.worst.relative_l2, verdict.relative_l2);
-  candidate.worst.max_abs = std::max(candidate.worst.max_abs, verdict.max_abs);
-
-  CHECK_MESSAGE(same_bits(result, run_once(single)), what, "a second run differs");
-  CHECK_MESSAGE(same_bits(result, run_once(prepare(candidate.several, item))), what,
-                "three threads differ from one");
-
-  const PreparedCase tight = prepare(candidate.several, item, Position::tight);
-  const Comparison unaligned = compare(run_once(tight), tight.output, reference, allowed);
-  CHECK_MESSAGE(unaligned.passed(), what, "unaligned: ", unaligned.problem);
-}
-
 void check_operation(Operation operation) {
   ReferenceBackend oracle;
-  std::vector<Candidate> candidates;
-  for (const eigen::Isa isa : eigen::available_isas()) candidates.emplace_back(isa);
+  auto tested = candidates<EigenBackend>();
   for (const Case& item : cases()) {
     if (item.operation != operation || item.heavy) continue;
     const PreparedCase prepared = prepare(oracle, item);
     const std::vector<float> reference = elements_of(run_once(prepared), prepared.output);
-    for (Candidate& candidate : candidates) check_case(item, reference, candidate);
+    for (auto& candidate : tested) {
+      check_candidate(
+          candidate, item.name,
+          [&](EigenBackend& backend, Position position) {
+            return prepare(backend, item, position);
+          },
+          [&](const PreparedCase& ran, const Tensor<float, 1>& result) {
+            return compare(result, ran.output, reference, tolerance(operation));
+          });
+    }
   }
-  // The measurement behind docs/numerics.md.
-  std::ostringstream worst;
-  for (const Candidate& candidate : candidates) {
-    worst << "\n  " << to_string(operation) << " on eigen/" << eigen::to_string(candidate.isa)
-          << ": worst relative L2 " << candidate.worst.relative_l2 << ", worst max abs "
-          << candidate.worst.max_abs;
-  }
-  MESSAGE(worst.str());
+  report_worst(to_string(operation), tested);
 }
 
 }  // namespace

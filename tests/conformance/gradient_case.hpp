@@ -89,15 +89,6 @@ inline Comparison compare(const std::vector<Tensor<float, 1>>& results,
   return all;
 }
 
-/// Exactly the same bits, in all destinations and around them.
-inline bool same_bits(const std::vector<Tensor<float, 1>>& a,
-                      const std::vector<Tensor<float, 1>>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](const Tensor<float, 1>& one, const Tensor<float, 1>& other) {
-                      return same_bits(one, other);
-                    });
-}
-
 /// The whole table.
 inline const std::vector<GradientCase>& gradient_cases() {
   static const std::vector<GradientCase> table = [] {

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "candidate.hpp"
 #include "gradient_case.hpp"
 #include "promiseg/backend/reference_training.hpp"
 #include "promiseg/eigen/training_backend.hpp"
@@ -18,75 +18,27 @@ using namespace promiseg::conformance;
 
 namespace {
 
-/// One instruction set, on one thread and on several.
-struct Candidate {
-  explicit Candidate(eigen::Isa wanted)
-      : isa(wanted),
-        single({.threads = 1, .instruction_set = wanted}),
-        several({.threads = 3, .instruction_set = wanted}) {}
-
-  eigen::Isa isa;
-  EigenTrainingBackend single;
-  EigenTrainingBackend several;
-  Comparison worst = {};  ///< the largest of each number over the cases so far
-};
-
-void check_case(const GradientCase& item, const std::vector<std::vector<float>>& reference,
-                Candidate& candidate) {
-  const std::string what =
-      item.name + " on eigen/" + std::string(eigen::to_string(candidate.isa)) + ": ";
-  const PreparedGradient single = prepare(candidate.single, item);
-  const std::vector<Tensor<float, 1>> result = run_once(single);
-  const Comparison verdict = compare(result, single.outputs, reference, item.allowed);
-  CHECK_MESSAGE(verdict.passed(), what, verdict.problem);
-  candidate.worst.relative_l2 = std::max(candidate.worst.relative_l2, verdict.relative_l2);
-  candidate.worst.max_abs = std::max(candidate.worst.max_abs, verdict.max_abs);
-
-  CHECK_MESSAGE(same_bits(result, run_once(single)), what, "a second run differs");
-  CHECK_MESSAGE(same_bits(result, run_once(prepare(candidate.several, item))), what,
-                "three threads differ from one");
-
-  const PreparedGradient tight = prepare(candidate.several, item, Position::tight);
-  const Comparison unaligned = compare(run_once(tight), tight.outputs, reference, item.allowed);
-  CHECK_MESSAGE(unaligned.passed(), what, "unaligned: ", unaligned.problem);
-}
-
 void check_operation(GradientOperation operation, bool heavy) {
   ReferenceTrainingBackend oracle;
-  std::vector<Candidate> candidates;
-  for (const eigen::Isa isa : eigen::available_isas()) candidates.emplace_back(isa);
+  auto tested = candidates<EigenTrainingBackend>();
   for (const GradientCase& item : gradient_cases()) {
     if (item.operation != operation || item.heavy != heavy) continue;
     const std::vector<std::vector<float>> reference = reference_of(prepare(oracle, item));
-    for (Candidate& candidate : candidates) check_case(item, reference, candidate);
+    for (auto& candidate : tested) {
+      check_candidate(
+          candidate, item.name,
+          [&](EigenTrainingBackend& backend, Position position) {
+            return prepare(backend, item, position);
+          },
+          [&](const PreparedGradient& ran, const std::vector<Tensor<float, 1>>& results) {
+            return compare(results, ran.outputs, reference, item.allowed);
+          });
+    }
   }
-  // The measurement behind docs/numerics.md.
-  std::ostringstream worst;
-  for (const Candidate& candidate : candidates) {
-    worst << "\n  " << to_string(operation) << " on eigen/" << eigen::to_string(candidate.isa)
-          << ": worst relative L2 " << candidate.worst.relative_l2 << ", worst max abs "
-          << candidate.worst.max_abs;
-  }
-  MESSAGE(worst.str());
+  report_worst(to_string(operation), tested);
 }
 
 void check_operation(GradientOperation operation) { check_operation(operation, false); }
-
-/// Names of the cases of one operation that a backend fails.
-template <TrainingBackend B>
-std::set<std::string> failures(GradientOperation operation) {
-  std::set<std::string> failed;
-  ReferenceTrainingBackend oracle;
-  B backend;
-  for (const GradientCase& item : gradient_cases()) {
-    if (item.operation != operation || item.heavy) continue;
-    const auto reference = reference_of(prepare(oracle, item));
-    const PreparedGradient prepared = prepare(backend, item);
-    const auto verdict = compare(run_once(prepared), prepared.outputs, reference, item.allowed);
-    if (!verdict.passed()) failed.insert(item.name);
-  }
-  return failed;
-}
 
 std::size_t count_cases(GradientOperation operation) {
   const auto counts = [&](const GradientCase& item) {
@@ -96,38 +48,46 @@ std::size_t count_cases(GradientOperation operation) {
       std::count_if(gradient_cases().begin(), gradient_cases().end(), counts));
 }
 
-/// Replaces what it should add to.
-struct Overwrites : ReferenceTrainingBackend {
+enum class GradientFault {
+  overwrites,       ///< replaces what it should add to
+  forgets_scale,    ///< of a weight gradient
+  forgets_moments,  ///< takes moments for constants that depend on the input themselves
+  takes_the_last    ///< gives the gradient to the last of the largest values
+};
+
+/// The reference with one thing wrong.
+class FaultyTrainingBackend : public ReferenceTrainingBackend {
+ public:
+  explicit FaultyTrainingBackend(GradientFault fault) : fault_(fault) {}
+
   void accumulate(TensorView<const float, 4> from, float scale, TensorView<float, 4> to) {
-    fill(0.0F, to);
+    if (fault_ == GradientFault::overwrites) fill(0.0F, to);
     ReferenceTrainingBackend::accumulate(from, scale, to);
   }
-};
 
-struct ForgetsScale : ReferenceTrainingBackend {
   void conv2d_weight_gradient(TensorView<const float, 4> in, ConvGeometry geometry,
-                              TensorView<const float, 4> gradient, float /*scale*/,
+                              TensorView<const float, 4> gradient, float scale,
                               TensorView<float, 2> weights) {
-    ReferenceTrainingBackend::conv2d_weight_gradient(in, geometry, gradient, 1.0F, weights);
+    if (fault_ == GradientFault::forgets_scale) scale = 1.0F;
+    ReferenceTrainingBackend::conv2d_weight_gradient(in, geometry, gradient, scale, weights);
   }
-};
 
-/// Takes moments for constants that depend on the input themselves.
-struct ForgetsMoments : ReferenceTrainingBackend {
   void batch_norm_gradient(TensorView<const float, 2> in, TensorView<const float, 1> gamma,
-                           const BatchMoments& moments, float epsilon, bool /*own_moments*/,
+                           const BatchMoments& moments, float epsilon, bool own_moments,
                            TensorView<const float, 2> gradient, TensorView<float, 2> in_gradient,
                            TensorView<float, 1> gamma_gradient,
                            TensorView<float, 1> beta_gradient) {
-    ReferenceTrainingBackend::batch_norm_gradient(in, gamma, moments, epsilon, false, gradient,
-                                                  in_gradient, gamma_gradient, beta_gradient);
+    if (fault_ == GradientFault::forgets_moments) own_moments = false;
+    ReferenceTrainingBackend::batch_norm_gradient(in, gamma, moments, epsilon, own_moments,
+                                                  gradient, in_gradient, gamma_gradient,
+                                                  beta_gradient);
   }
-};
 
-/// Gives the gradient to the last of the largest values.
-struct TakesTheLast : ReferenceTrainingBackend {
   void max_pool2d_gradient(TensorView<const float, 4> in, ConvGeometry geometry,
                            TensorView<const float, 4> gradient, TensorView<float, 4> in_gradient) {
+    if (fault_ != GradientFault::takes_the_last) {
+      return ReferenceTrainingBackend::max_pool2d_gradient(in, geometry, gradient, in_gradient);
+    }
     for (Index n = 0; n < gradient.extent(0); ++n) {
       for (Index y = 0; y < gradient.extent(1); ++y) {
         for (Index x = 0; x < gradient.extent(2); ++x) {
@@ -145,7 +105,25 @@ struct TakesTheLast : ReferenceTrainingBackend {
       }
     }
   }
+
+ private:
+  GradientFault fault_;
 };
+
+/// Names of the cases of one operation that a fault spoils.
+std::set<std::string> failures(GradientFault fault, GradientOperation operation) {
+  std::set<std::string> failed;
+  ReferenceTrainingBackend oracle;
+  FaultyTrainingBackend backend(fault);
+  for (const GradientCase& item : gradient_cases()) {
+    if (item.operation != operation || item.heavy) continue;
+    const auto reference = reference_of(prepare(oracle, item));
+    const PreparedGradient prepared = prepare(backend, item);
+    const auto verdict = compare(run_once(prepared), prepared.outputs, reference, item.allowed);
+    if (!verdict.passed()) failed.insert(item.name);
+  }
+  return failed;
+}
 
 }  // namespace
 
@@ -167,22 +145,25 @@ TEST_CASE("gradient table: tolerances stand in the order of the operations") {
 
 TEST_CASE("gradient table: a backend that gets one thing wrong is found out") {
   SUBCASE("adding to what is there") {
-    const auto failed = failures<Overwrites>(GradientOperation::accumulate);
+    const auto failed = failures(GradientFault::overwrites, GradientOperation::accumulate);
     CHECK(failed.size() == count_cases(GradientOperation::accumulate));
   }
   SUBCASE("scale") {
-    const auto failed = failures<ForgetsScale>(GradientOperation::conv2d_weight_gradient);
+    const auto failed =
+        failures(GradientFault::forgets_scale, GradientOperation::conv2d_weight_gradient);
     CHECK(failed.size() == 2);
     for (const auto& name : failed) CHECK(name.find("_scaled") != std::string::npos);
   }
   SUBCASE("moments that have a gradient") {
-    const auto failed = failures<ForgetsMoments>(GradientOperation::batch_norm_gradient);
+    const auto failed =
+        failures(GradientFault::forgets_moments, GradientOperation::batch_norm_gradient);
     CHECK(failed.count("batch_norm_gradient/resnet_stem/4096x64_own") == 1);
     CHECK(failed.count("batch_norm_gradient/300x20_own_for_gamma") == 0);
     for (const auto& name : failed) CHECK(name.find("_given") == std::string::npos);
   }
   SUBCASE("the first of the largest values") {
-    const auto failed = failures<TakesTheLast>(GradientOperation::max_pool2d_gradient);
+    const auto failed =
+        failures(GradientFault::takes_the_last, GradientOperation::max_pool2d_gradient);
     CHECK(failed.count("max_pool2d_gradient/2x6x7x9_k2_s2_p0_constant") == 1);
     CHECK(failed.count("max_pool2d_gradient/2x6x7x9_k3_s2_p1_constant") == 1);
     CHECK(failed.count("max_pool2d_gradient/3x9x7x5_k3_s2_p1") == 0);

@@ -9,42 +9,15 @@
 #include "promiseg/backend/reference_training.hpp"
 #include "promiseg/sam/sam_weights.hpp"
 #include "promiseg/train/tape.hpp"
+#include "small_models.hpp"
 #include "synth.hpp"
 
 namespace {
 
 using namespace promiseg;
+using promiseg_test::small_tiny_vit;
+using promiseg_test::small_vit;
 using Tape = train::Tape<ReferenceTrainingBackend>;
-
-ModelConfig small_vit() {
-  ModelConfig config;
-  config.arch = "vit";
-  config.image_size = 16;
-  config.patch_size = 4;
-  config.encoder_embed_dim = 8;
-  config.encoder_depth = 2;
-  config.encoder_num_heads = 2;
-  config.global_attn_indexes = {1};
-  config.window_size = 3;
-  config.prompt_embed_dim = 8;
-  config.decoder_num_heads = 2;
-  config.mask_in_chans = 4;
-  return config;
-}
-
-ModelConfig small_tiny_vit() {
-  ModelConfig config = published_config("litemedsam");
-  config.image_size = 16;
-  config.embed_dims = {4, 8};
-  config.depths = {1, 1};
-  config.num_heads = {1, 2};
-  config.window_sizes = {3, 3};
-  config.mbconv_expand_ratio = 2;
-  config.prompt_embed_dim = 8;
-  config.decoder_num_heads = 2;
-  config.mask_in_chans = 4;
-  return config;
-}
 
 /// The loss: a weighted sum of the embedding, in double.
 double loss_of(TensorView<const float, 3> embedding, TensorView<float, 3> gradient = {}) {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "epilogue_spec.hpp"
+#include "conformance/epilogue_spec.hpp"
 
 using namespace promiseg;
 using namespace promiseg::conformance;

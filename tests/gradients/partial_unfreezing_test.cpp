@@ -12,8 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "promiseg/eigen/training_backend.hpp"
+#include "promiseg/backend/reference_training.hpp"
 #include "promiseg/train/trainer.hpp"
+#include "small_models.hpp"
 #include "synth.hpp"
 #include "unit/temporary_folder.hpp"
 
@@ -28,37 +29,12 @@ constexpr double kRate = 1e-3;
 constexpr std::array<Freeze, 5> kFreezes = {Freeze::fz0, Freeze::fz1, Freeze::fz2, Freeze::fz3,
                                             Freeze::fz4};
 
-/// Wide enough that no norm is over two values only, which would leave no gradient.
-void make_decoder_small(ModelConfig& config) {
-  config.image_size = 16;
+/// With a decoder wide enough that no norm is over two values only, which would leave no gradient.
+ModelConfig with_wide_decoder(ModelConfig config) {
   config.prompt_embed_dim = 32;
-  config.decoder_num_heads = 2;
   config.decoder_mlp_dim = 32;
   config.iou_head_hidden_dim = 16;
   config.mask_in_chans = 16;
-}
-
-ModelConfig small_vit() {
-  ModelConfig config;
-  config.arch = "vit";
-  config.patch_size = 4;
-  config.encoder_embed_dim = 8;
-  config.encoder_depth = 2;
-  config.encoder_num_heads = 2;
-  config.global_attn_indexes = {1};
-  config.window_size = 3;
-  make_decoder_small(config);
-  return config;
-}
-
-ModelConfig small_tiny_vit() {
-  ModelConfig config = published_config("litemedsam");
-  config.embed_dims = {4, 8};
-  config.depths = {1, 1};
-  config.num_heads = {1, 2};
-  config.window_sizes = {3, 3};
-  config.mbconv_expand_ratio = 2;
-  make_decoder_small(config);
   return config;
 }
 
@@ -90,7 +66,7 @@ struct Setup {
     for (Index tap : pack.tap_blocks) {
       taps.emplace_back(Extents<4>{kItems, grid, grid, tap_channels(model, tap)});
     }
-    SamModel<EigenTrainingBackend> sam(backend, model, sam_weights(source, model));
+    SamModel<ReferenceTrainingBackend> sam(backend, model, sam_weights(source, model));
     for (Index item = 0; item < kItems; ++item) {
       const Tensor<float, 3> image = tools::synth_image(model.image_size, model.image_size,
                                                         static_cast<std::uint64_t>(item + 3));
@@ -140,7 +116,7 @@ struct Setup {
   PackConfig pack;
   tools::SynthWeights source;
   std::vector<TensorSpec> specs;  ///< of the model and the pack
-  EigenTrainingBackend backend;
+  ReferenceTrainingBackend backend;
   std::vector<Tensor<float, 3>> inputs;
   Tensor<float, 4> embeddings;
   std::vector<Tensor<float, 4>> taps;
@@ -185,8 +161,8 @@ Step take_step(Setup& setup, Freeze freeze) {
       setup.source, [freeze](const std::string& name) { return train::role_of(name, freeze); });
   Step step;
   step.before = values_of(parameters, setup.specs);
-  train::TrainingModel<EigenTrainingBackend> network(setup.backend, setup.model, setup.pack,
-                                                     parameters);
+  train::TrainingModel<ReferenceTrainingBackend> network(setup.backend, setup.model, setup.pack,
+                                                         parameters);
   parameters.clear_gradients();
   step.loss = network.pass(setup.batch(freeze), {}).loss;
   train::Adam adam(train::OptimiserConfig{});
@@ -251,22 +227,23 @@ train::TrainingSample disc_sample(const ModelConfig& model, Index radius) {
 }  // namespace
 
 TEST_CASE("partial unfreezing, ViT: a step changes what the setting names and nothing else") {
-  check_what_trains(small_vit());
+  check_what_trains(with_wide_decoder(promiseg_test::small_vit()));
 }
 
 TEST_CASE("partial unfreezing, TinyViT: a step changes what the setting names and nothing else") {
-  check_what_trains(small_tiny_vit());
+  check_what_trains(with_wide_decoder(promiseg_test::small_tiny_vit()));
 }
 
 TEST_CASE("partial unfreezing: the encoder that trains gives the frozen one's features") {
-  check_same_loss(small_vit());
-  check_same_loss(small_tiny_vit());
+  check_same_loss(with_wide_decoder(promiseg_test::small_vit()));
+  check_same_loss(with_wide_decoder(promiseg_test::small_tiny_vit()));
 }
 
 TEST_CASE("partial unfreezing: a run from pixels, nothing frozen") {
   const promiseg_test::TemporaryFolder folder;
   const train::FeatureCache cache(folder / "cache");
-  for (const ModelConfig& model : {small_vit(), small_tiny_vit()}) {
+  for (const ModelConfig& model : {with_wide_decoder(promiseg_test::small_vit()),
+                                   with_wide_decoder(promiseg_test::small_tiny_vit())}) {
     CAPTURE(model.arch);
     const PackConfig pack = small_pack(model);
     train::TrainConfig config;
@@ -277,8 +254,8 @@ TEST_CASE("partial unfreezing: a run from pixels, nothing frozen") {
     std::vector<std::vector<train::TrainingSample>> images = {{disc_sample(model, 3)},
                                                               {disc_sample(model, 5)}};
     const std::vector<train::TrainingSample> val = {disc_sample(model, 4)};
-    EigenTrainingBackend backend;
-    train::Trainer<EigenTrainingBackend> trainer(
+    ReferenceTrainingBackend backend;
+    train::Trainer<ReferenceTrainingBackend> trainer(
         backend, {model, pack, config, weights, weights, cache, images, val, "test"});
     const train::Parameter& trained = trainer.parameters().all().at("image_encoder.neck.0.weight");
     const auto first = trained.value;
@@ -291,7 +268,7 @@ TEST_CASE("partial unfreezing: a run from pixels, nothing frozen") {
     }
     // Without pixels there is nothing to train on.
     for (auto& versions : images) versions.front().pixels = Image();
-    train::Trainer<EigenTrainingBackend> blind(
+    train::Trainer<ReferenceTrainingBackend> blind(
         backend, {model, pack, config, weights, weights, cache, images, val, "test"});
     CHECK_THROWS_AS(blind.run(folder / "blind", {}), Error);
   }

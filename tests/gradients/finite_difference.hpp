@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "array.hpp"
+#include "conformance/array.hpp"
 #include "promiseg/backend/reference_training.hpp"
 #include "promiseg/train/tape.hpp"
 
