@@ -8,7 +8,9 @@ endif()
 
 find_program(PROMISEG_CCACHE ccache)
 if(PROMISEG_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${PROMISEG_CCACHE})
+  # Without these ccache leaves out all that is compiled with a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros ${PROMISEG_CCACHE})
 endif()
 
 add_library(promiseg_warnings INTERFACE)

@@ -14,6 +14,7 @@
 #include "evaluation_output.hpp"
 #include "open_segmenter.hpp"
 #include "progress.hpp"
+#include "trained_window.hpp"
 
 namespace promiseg::cli {
 namespace {
@@ -164,6 +165,14 @@ std::string prompt_to_give(const Segmenter& segmenter, const EvaluateOptions& op
   return trained;
 }
 
+/// Says so where images are measured that a pack may have learnt from: folders have no splits.
+void warn_of_training_images(const EvaluateOptions& options) {
+  if (options.images.empty()) return;
+  options.common.say(
+      "Note: these folders have no splits. Where the pack was trained on them, its "
+      "scores say nothing about new images; a table with test images does.");
+}
+
 /// The most memory that this process ever held.
 std::int64_t peak_memory_bytes() {
 #if defined(__APPLE__)
@@ -210,6 +219,10 @@ void evaluate(const EvaluateOptions& options) {
   Segmenter segmenter = open_segmenter(options.common, model, packs);
   const std::string prompt = prompt_to_give(segmenter, options);
   settings.prompt = prompt_source(prompt);
+  for (const std::string& pack : packs) {
+    warn_of_other_window(options.common, pack, options.window);
+    warn_of_training_images(options);
+  }
   // Now rather than after hours of work.
   std::filesystem::create_directories(options.output);
 

@@ -208,16 +208,12 @@ Mask truth_in_frame(metrics::MaskView truth, Index side) {
   require(longest <= kLongest, ErrorCode::unsupported, "a mask of ", truth.extent(1), " x ",
           truth.extent(0), " pixels cannot be padded to a square: expected at most ", kLongest,
           " pixels a side");
-  Image square({longest, longest, 1});
+  Mask square({longest, longest});
   const auto pixels = square.view();
   for (Index y = 0; y < truth.extent(0); ++y) {
-    for (Index x = 0; x < truth.extent(1); ++x) pixels(y, x, 0) = truth(y, x) != 0 ? 255 : 0;
+    for (Index x = 0; x < truth.extent(1); ++x) pixels(y, x) = truth(y, x) != 0 ? 255 : 0;
   }
-  const Image resized = resize_area(square, {side, side});
-  Mask mask({side, side});
-  std::transform(resized.elements().begin(), resized.elements().end(), mask.data(),
-                 [](std::uint8_t value) -> std::uint8_t { return value > 127 ? 255 : 0; });
-  return mask;
+  return resize_mask(std::as_const(square).view(), {side, side});
 }
 
 Mask low_res_mask(TensorView<const float, 2> logits) {

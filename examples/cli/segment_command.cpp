@@ -9,6 +9,7 @@
 #include "promiseg/io/image_reader.hpp"
 #include "segment_output.hpp"
 #include "segment_request.hpp"
+#include "trained_window.hpp"
 
 namespace promiseg::cli {
 namespace {
@@ -136,6 +137,9 @@ void segment(const CLI::App& command, const SegmentOptions& options) {
   }
   Segmenter segmenter = open_segmenter(options.common, find_model(options.model), options.packs);
   if (objects.empty()) require_own_prompts(segmenter, options);
+  for (const std::string& pack : options.packs) {
+    warn_of_other_window(options.common, pack, options.window);
+  }
   std::filesystem::create_directories(options.output);
   Json results;
   for (const ImageReference& image : images) {

@@ -116,6 +116,7 @@ class Run {
     json.set("data", data_summary_);
     json.set("model", model_.provenance().weights_sha256);
     json.set("init", init_.has_value() ? init_->provenance().weights_sha256 : "");
+    json.set("model_out", options_.model_output);
     return json.dump();
   }
 
@@ -127,6 +128,12 @@ class Run {
 
   void resume(train::Trainer<EigenTrainingBackend>& trainer) {
     trainer.resume(state_);
+    const bool has_best = trainer.position().best_epoch > 0;
+    for (const std::string& file : {options_.output, options_.model_output}) {
+      require(!has_best || file.empty() || std::filesystem::exists(file), ErrorCode::not_found,
+              file, ": the best state so far was written here, and the run goes on beside it; put ",
+              "the file back, or remove ", state_.string(), " to begin anew");
+    }
     options_.common.say("Going on after epoch " + std::to_string(trainer.position().epoch));
   }
 
@@ -172,7 +179,7 @@ class Run {
     pack_weights(read, pack_, model_.config());
     tools::write_pack(pack_file, pack_,
                       {model.weights_sha256, describe_model(model_.config(), model),
-                       "promiseg train", "", "not stated", training_summary(position)},
+                       "promiseg train", "", options_.licence, training_summary(position)},
                       tensors_of(parameters, read.take()), options_.half ? DType::f16 : DType::f32);
     if (model_file.has_value()) model_file->commit();
     pack_file.commit();
@@ -183,6 +190,7 @@ class Run {
     training.set("method", options_.method);
     training.set("config", to_json(config_));
     training.set("data", data_summary_);
+    if (!options_.window.empty()) training.set("window", options_.window);
     if (options_.augment > 0) training.set("augmentation", to_json(options_.augmentation()));
     training.set("best_epoch", static_cast<std::int64_t>(position.best_epoch));
     training.set("val_dice", position.best_dice);

@@ -37,12 +37,8 @@ std::string size_text(std::uint64_t bytes) {
 LabelledImage to_model_size(const LabelledImage& read, const ModelConfig& model) {
   LabelledImage small;
   small.image = resize_for_model(read.image, model);
-  const ImageSize size{small.image.extent(0), small.image.extent(1)};
-  const Image mask = resize_area(std::as_const(read.mask).view().with_unit_axis(2), size);
-  small.mask = Mask({size.height, size.width});
-  for (Index i = 0; i < small.mask.size(); ++i) {
-    small.mask.data()[i] = mask.data()[i] > 127 ? 255 : 0;
-  }
+  small.mask =
+      resize_mask(std::as_const(read.mask).view(), {small.image.extent(0), small.image.extent(1)});
   return small;
 }
 
@@ -138,8 +134,11 @@ class Preparation {
       const LabelledImage varied = version_of(read, number, version);
       const std::string key = train::FeatureCache::key(varied.image, model_.config(),
                                                        model_.provenance().weights_sha256);
-      samples.push_back(train::make_sample(to_string(sample.image), key,
-                                           std::as_const(varied.mask).view(), model_.config()));
+      train::TrainingSample made = train::make_sample(
+          to_string(sample.image), key, std::as_const(varied.mask).view(), model_.config());
+      // A version whose object was moved out of the frame leaves nothing to prompt with.
+      if (version > 0 && !train::can_prompt(made, options_.train_prompt())) continue;
+      samples.push_back(std::move(made));
       if (options_.trains_encoder()) {
         samples.back().pixels = resize_for_model(varied.image, model_.config());
         continue;
@@ -181,9 +180,17 @@ class Preparation {
           version_of(read_sample(missing.sample, window_), missing.number, missing.version);
       const ImageEmbedding embedding = segmenter.encode(
           varied.image, [](const EncoderStage&) {}, taps_);
-      cache_.store(missing.key, embedding.features, embedding.taps);
+      store(missing, embedding);
       progress.update(static_cast<Index>(i + 1), std::ssize(missing_));
       require_not_interrupted("the features so far are kept: run the same command again");
+    }
+  }
+
+  void store(const Missing& missing, const ImageEmbedding& embedding) const {
+    try {
+      cache_.store(missing.key, embedding.features, embedding.taps);
+    } catch (const Error& error) {
+      fail(error.code(), to_string(missing.sample.image), ": ", error.what());
     }
   }
 

@@ -17,6 +17,13 @@ E named(const std::string& name) {
   return value;
 }
 
+/// New weights take large steps; those that already know something, small ones.
+double usual_rate(ApmKind apm, train::Freeze freeze) {
+  if (freeze == train::Freeze::fz4) return 1e-5;
+  if (freeze != train::Freeze::fz0) return 3e-4;
+  return apm == ApmKind::none ? 3e-3 : 1e-3;
+}
+
 }  // namespace
 
 void TrainingOptions::add_to(CLI::App& command) {
@@ -65,6 +72,8 @@ void TrainingOptions::add_to(CLI::App& command) {
   pack_group.add_option("--config", config,
                         "JSON object (or @FILE) of pack fields such as tap_blocks");
   pack_group.add_option("--label", label, "What the pack finds, for legends and reports");
+  pack_group.add_option("--licence", licence, "Licence of the pack, to be recorded")
+      ->capture_default_str();
   pack_group.add_option("--init", init,
                         "Pack to begin with, as far as it goes; the rest is random");
   pack_group.add_flag("--half", half, "Write the pack at half precision");
@@ -101,7 +110,10 @@ void TrainingOptions::add_to(CLI::App& command) {
   run_group.add_option("--optimiser", optimiser, "adamw or adam")
       ->check(CLI::IsMember({"adamw", "adam"}))
       ->capture_default_str();
-  run_group.add_option("--rate", rate, "Learning rate (default: 0.003, with APM 0.001)");
+  run_group.add_option(
+      "--rate", rate,
+      "Learning rate (default: 0.003, with APM 0.001; 0.0003 where parts of SAM train, "
+      "0.00001 for fz4)");
   run_group.add_option("--schedule", schedule, "The rate over time: cosine or constant")
       ->check(CLI::IsMember({"cosine", "constant"}))
       ->capture_default_str();
@@ -162,7 +174,7 @@ train::TrainConfig TrainingOptions::train_config(const PackConfig& pack) const {
   result.freeze = named<train::Freeze>(freeze);
   result.loss.kind = named<train::LossKind>(loss);
   result.optimiser.schedule = named<train::Schedule>(schedule);
-  result.optimiser.rate = rate.value_or(pack.apm == ApmKind::none ? 3e-3 : 1e-3);
+  result.optimiser.rate = rate.value_or(usual_rate(pack.apm, result.freeze));
   constexpr Index kUsualBatch = 8;
   result.batch = batch.value_or(trains_encoder() ? 1 : kUsualBatch);
   constexpr double kUsualDecay = 0.01;

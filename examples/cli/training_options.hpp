@@ -36,6 +36,7 @@ struct TrainingOptions {
   std::string points;
   std::string config;
   std::string label;
+  std::string licence = "not stated";
   std::string init;
   bool half = false;
 

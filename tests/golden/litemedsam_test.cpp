@@ -19,9 +19,9 @@ bool model_is_missing() {
     try {
       const std::filesystem::path model = cli::find_model("");
       if (std::filesystem::exists(model)) return false;
-      std::printf("skipped: no model at %s\n", model.c_str());
-    } catch (const cli::UsageError& error) {
-      std::printf("skipped: %s\n", error.what());
+      std::printf("LiteMedSAM's tests are skipped: no model at %s\n", model.c_str());
+    } catch (const std::exception& error) {
+      std::printf("LiteMedSAM's tests are skipped: %s\n", error.what());
     }
     return true;
   }();

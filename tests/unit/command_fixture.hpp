@@ -37,9 +37,10 @@ inline std::string run_well(const std::vector<std::string>& arguments,
 }
 
 /// Runs the command with `--json`: stdout must be one JSON object and nothing else.
-inline promiseg::Json run_json(std::vector<std::string> arguments) {
+inline promiseg::Json run_json(std::vector<std::string> arguments,
+                               const Environment& environment = {}) {
   arguments.emplace_back("--json");
-  const promiseg::Json json = promiseg::Json::parse(run_well(arguments));
+  const promiseg::Json json = promiseg::Json::parse(run_well(arguments, environment));
   REQUIRE(json.is_object());
   return json;
 }

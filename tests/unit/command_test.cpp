@@ -287,6 +287,21 @@ TEST_CASE("command: JSON is one object on stdout") {
   CHECK(backends.at("backends").as_array().size() >= 2);
 }
 
+TEST_CASE("command: the environment forces an instruction set, for the whole process") {
+  const auto used = [](const char* wanted) {
+    const Json backends =
+        run_json({"backends"}, {{"PROMISEG_INSTRUCTION_SET", wanted}}).at("backends");
+    return backends.as_array().front().at("instruction_set").as_string();
+  };
+  CHECK(used("generic") == "generic");
+  const Json names =
+      run_json({"backends"}).at("backends").as_array().front().at("instruction_sets");
+  CHECK(used("") == names.as_array().back().as_string());
+  CommandResult refused = run_promiseg({"backends"}, {{"PROMISEG_INSTRUCTION_SET", "sse2"}});
+  check_complaint(refused, 1);
+  CHECK(refused.err.find("got \"sse2\"") != std::string::npos);
+}
+
 TEST_CASE("command: synth is the same every time, and another seed another model") {
   const CommandFixture fixture;
   const auto synth = [&](const char* seed, const std::string& name) {

@@ -271,7 +271,8 @@ void check_resumed(const TrainFixture& fixture, const Arguments& settings) {
 TEST_CASE("train: IPS, from pictures to a pack at work") {
   const TrainFixture fixture;
   const std::set<std::string> before = fixture.files();
-  const Json report = fixture.train_json("ips", {"--epochs", "3", "--label", "disc"});
+  const Json report =
+      fixture.train_json("ips", {"--epochs", "3", "--label", "disc", "--licence", "CC0-1.0"});
 
   // What it says.
   CHECK(report.at("pack").as_string() == fixture.pack("ips"));
@@ -322,6 +323,7 @@ TEST_CASE("train: IPS, from pictures to a pack at work") {
   CHECK_FALSE(holds(pack, "mask_decoder."));
   CHECK_FALSE(holds(pack, "prompt_encoder."));
   CHECK(pack.provenance().model_sha256 == model.provenance().weights_sha256);
+  CHECK(pack.provenance().licence == "CC0-1.0");
   const Json& training = pack.provenance().training;
   CHECK(training.at("method").as_string() == "ips");
   CHECK(training.at("config").at("epochs").as_integer() == 3);
@@ -489,10 +491,40 @@ TEST_CASE("train: interrupted after the last step of an epoch, it goes on") {
 
 TEST_CASE("train: killed, it goes on from the last epoch") {
   const TrainFixture fixture;
-  const Halted halted = halt(fixture, {"--batch", "2", "--train-prompt", "box"}, SIGKILL);
+  Arguments method;
+  SUBCASE("IPS") { method = {"--train-prompt", "box"}; }
+  SUBCASE("APM, which has running statistics, and IPS") {
+    method = {"--method", "apm+ips", "--config", kSmallResnet, "--point-jitter", "0.05"};
+  }
+  const Halted halted = halt(fixture, with({"--batch", "2"}, method), SIGKILL);
   CHECK(halted.result.exit_code == 128 + SIGKILL);
   REQUIRE(fs::exists(fixture.state_of("halted")));
   check_resumed(fixture, halted.settings);
+}
+
+TEST_CASE("train: a run whose best state is gone does not go on as if it were there") {
+  const TrainFixture fixture;
+  const Halted halted = halt(fixture, {"--batch", "2"}, SIGINT);
+  fs::rename(fixture.pack("halted"), fixture / "moved");
+  fixture.check_failure(fixture.arguments("halted", with(halted.settings, {"--resume"})),
+                        {"halted.safetensors", "put the file back"});
+  CHECK(fs::exists(fixture.state_of("halted")));
+}
+
+TEST_CASE("train: intensities are recorded, and others told of") {
+  const TrainFixture fixture;
+  fixture.train("windowed", {"--window", "0,200", "--epochs", "1"});
+  CHECK(PackFile(fixture.pack("windowed")).provenance().training.at("window") == Json("0,200"));
+  const auto says_so = [&](const Arguments& more) {
+    const std::string said =
+        run_well(with({"segment", fixture / "f.png", "--model", fixture.model(), "--pack",
+                       fixture.pack("windowed"), "-o", fixture / "out"},
+                      more));
+    return contains(said, "trained with --window 0,200");
+  };
+  CHECK(says_so({}));
+  CHECK(says_so({"--window", "auto"}));
+  CHECK_FALSE(says_so({"--window", "0,200"}));
 }
 
 TEST_CASE("train: nothing to go on with") {
@@ -531,6 +563,22 @@ TEST_CASE("train: what is thawed by corners is in the pack, and works there") {
                            "corners", "--config", kSmallCross});
   CHECK(run_json({"verify", fixture.pack("thawed"), "--for", fixture.model()}).at("ok").as_bool());
   CHECK(fixture.segment_with("thawed").at("points").as_array().size() == 2);
+}
+
+TEST_CASE("train: with nothing frozen there is a new model, and the pack belongs to it") {
+  const TrainFixture fixture;
+  const std::string thawed = fixture / "thawed_model.safetensors";
+  fixture.train("thawed", {"--freeze", "fz4", "--model-out", thawed, "--epochs", "1"});
+  CHECK(run_json({"verify", thawed}).at("ok").as_bool());
+  CHECK(run_json({"verify", fixture.pack("thawed"), "--for", thawed}).at("ok").as_bool());
+  const promiseg::ModelFile before(fixture.model());
+  const promiseg::ModelFile after(thawed);
+  CHECK(before.provenance().weights_sha256 != after.provenance().weights_sha256);
+  run_well({"segment", fixture / "f.png", "--model", thawed, "--pack", fixture.pack("thawed"), "-o",
+            fixture / "out"});
+  fixture.check_failure({"segment", fixture / "f.png", "--model", fixture.model(), "--pack",
+                         fixture.pack("thawed"), "-o", fixture / "out"},
+                        {"thawed.safetensors", "belongs to the model"});
 }
 
 TEST_CASE("train: pictures without a choice for validation are split, and it says so") {

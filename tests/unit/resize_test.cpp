@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "promiseg/io/safetensors.hpp"
@@ -214,6 +215,17 @@ TEST_CASE("block means round as OpenCV's: half up for 2x2, half to even otherwis
   block.elements()[3] = 1;  // 0.5
   CHECK(int{resize_area(block, {1, 1}).elements()[0]} == 1);
   CHECK(int{resize_linear_u8(block, {1, 1}).elements()[0]} == 1);
+}
+
+TEST_CASE("a mask stays a mask: what is covered by less than half is outside") {
+  Mask mask({2, 6});
+  for (const Index x : {0, 1, 2}) mask.view()(0, x) = 255;
+  for (const Index x : {0, 1}) mask.view()(1, x) = 255;
+  const Mask small = resize_mask(std::as_const(mask).view(), {1, 3});  // 4/4, 1/4, 0
+  CHECK(std::vector<int>(small.elements().begin(), small.elements().end()) ==
+        std::vector<int>{255, 0, 0});
+  mask.view()(1, 2) = 255;  // 2/4: a mean of 127.5, rounded up
+  CHECK(int{resize_mask(std::as_const(mask).view(), {1, 3}).elements()[1]} == 255);
 }
 
 TEST_CASE("a large block mean does not overflow") {

@@ -247,7 +247,7 @@ TEST_CASE("points: only where the image lies, with the target's labels, half of 
   }
 }
 
-TEST_CASE("points: every pixel of the image can be drawn") {
+TEST_CASE("points: every pixel of the image can be drawn, at its centre") {
   const TrainingSample sample = sample_of(rectangle(64, 128, 32, 64, 16, 80), half_size());
   Random random(4);
   std::set<std::pair<float, float>> places;
@@ -257,7 +257,7 @@ TEST_CASE("points: every pixel of the image can be drawn") {
   std::set<std::pair<float, float>> expected;
   for (int y = 0; y < 16; ++y) {
     for (int x = 0; x < 32; ++x) {
-      expected.emplace(static_cast<float>(2 * x), static_cast<float>(2 * y));
+      expected.emplace(static_cast<float>(2 * x) + 0.5F, static_cast<float>(2 * y) + 0.5F);
     }
   }
   CHECK((places == expected));

@@ -258,6 +258,16 @@ inline Tensor<float, 3> resize_area(TensorView<const float, 3> image, ImageSize 
   return detail::resize_area<float>(image, target);
 }
 
+/// A mask [height, width] of 0 and 255 at another size: by area, then cut at the middle, as the
+/// original prepares its masks.
+inline Mask resize_mask(TensorView<const std::uint8_t, 2> mask, ImageSize target) {
+  const Image resized = resize_area(mask.with_unit_axis(2), target);
+  Mask result({target.height, target.width});
+  std::transform(resized.elements().begin(), resized.elements().end(), result.data(),
+                 [](std::uint8_t value) -> std::uint8_t { return value > 127 ? 255 : 0; });
+  return result;
+}
+
 /// Resizes 8-bit `[height, width, channels]` as OpenCV's `resize(..., INTER_LINEAR)` does: two
 /// neighbours per axis in 11-bit fixed point, no antialiasing; an exact halving of both axes is the
 /// mean of 2x2 pixels. Any strides and channel count. Errors as `resize_area`.

@@ -21,7 +21,7 @@ namespace promiseg::train {
 /// A folder of features at half precision, one file a tensor: an image's embedding, and each of its
 /// taps. What features depend on is in their key: pixels, preprocessing and the model's weights. So
 /// a cache serves any number of data sets, models and runs, at the same time too, and never mixes
-/// them up. (Instruction sets are not in the key: what they differ by is below half precision.)
+/// them up. (Instruction sets are not in the key: what they differ by may flip the last bit.)
 class FeatureCache {
  public:
   /// Creates the folder. Throws `io`.

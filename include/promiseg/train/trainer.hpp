@@ -58,8 +58,8 @@ inline Role role_of(const std::string& name, Freeze freeze) {
   return statistics ? Role::statistics : Role::trained;
 }
 
-/// Trains a pack. The result depends on the task alone: not on threads, interruptions or the time
-/// of day.
+/// Trains a pack. The result depends on the task and the instruction set: not on threads,
+/// interruptions or the time of day.
 template <TrainingBackend B>
 class Trainer {
  public:
@@ -100,7 +100,7 @@ class Trainer {
       }
       started_ = now;
       save_state(state, task_.run, position_, parameters_, optimiser_);
-      saved_ = now;
+      saved_ = Clock::now();  // not `now`: a save may take longer than the time between two
     };
     saved_ = Clock::now();
     while (position_.epoch < task_.config.epochs) {

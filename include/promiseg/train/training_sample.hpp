@@ -47,19 +47,16 @@ inline std::optional<BoxPrompt> bounding_box(TensorView<const std::uint8_t, 2> m
 
 }  // namespace detail
 
-/// A mask [H, W] (0 and 255) in the model's frame, as the decoder's logits are: resized by area and
-/// cut at the middle as the original prepares its masks, then bilinear to 4 * grid. Throws
-/// `shape_mismatch`.
+/// A mask [H, W] (0 and 255) in the model's frame, as the decoder's logits are: resized as a mask,
+/// then bilinear to 4 * grid. Throws `shape_mismatch`.
 inline Tensor<std::uint8_t, 2> frame_target(TensorView<const std::uint8_t, 2> mask,
                                             const ModelConfig& model) {
   const ImageSize size{mask.extent(0), mask.extent(1)};
   const ImageSize target = longest_side_size(size, model.image_size);
-  const Image resized = resize_area(mask.with_unit_axis(2), target);
+  const Mask resized = resize_mask(mask, target);
   Tensor<float, 2> frame({model.image_size, model.image_size});
   for (Index y = 0; y < target.height; ++y) {
-    for (Index x = 0; x < target.width; ++x) {
-      frame.view()(y, x) = resized.view()(y, x, 0) > 127 ? 255.0F : 0.0F;
-    }
+    for (Index x = 0; x < target.width; ++x) frame.view()(y, x) = resized.view()(y, x);
   }
   Tensor<float, 2> small({4 * model.grid(), 4 * model.grid()});
   resize_bilinear(std::as_const(frame).view(), small);
@@ -92,13 +89,12 @@ class PointSampler {
   PointSampler(const TrainingSample& sample, Index image_size) {
     const Index side = sample.target.extent(0);
     const auto scale = static_cast<float>(image_size) / static_cast<float>(side);
+    const auto centre = [&](Index at) { return (static_cast<float>(at) + 0.5F) * scale - 0.5F; };
     const auto inside = [&](Index at, Index extent) { return at * image_size < extent * side; };
     for (Index y = 0; y < side && inside(y, sample.geometry.resized.height); ++y) {
       for (Index x = 0; x < side && inside(x, sample.geometry.resized.width); ++x) {
         const bool object = sample.target.view()(y, x) > 127;
-        (object ? object_ : background_)
-            .push_back(
-                {static_cast<float>(x) * scale, static_cast<float>(y) * scale, object ? 1 : 0});
+        (object ? object_ : background_).push_back({centre(x), centre(y), object ? 1 : 0});
       }
     }
   }

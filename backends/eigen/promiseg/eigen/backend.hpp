@@ -24,7 +24,7 @@ namespace promiseg {
 /// How to make an `EigenBackend`.
 struct EigenOptions {
   int threads = 0;                                 ///< 0: one for every processor
-  std::optional<eigen::Isa> instruction_set = {};  ///< empty: the best this processor has
+  std::optional<eigen::Isa> instruction_set = {};  ///< empty: `eigen::default_isa`
 };
 
 /// Models `Backend` on host memory. One object serves one thread at a time; results do not depend
@@ -33,7 +33,8 @@ class EigenBackend {
  public:
   using PackedMatrix = eigen::PackedMatrix;
 
-  /// Throws `unsupported` for an instruction set that this processor does not have.
+  /// Throws `unsupported` for an instruction set that this processor does not have,
+  /// `invalid_argument` if the environment names none.
   explicit EigenBackend(const EigenOptions& options = {})
       : pool_(std::make_unique<ThreadPool>(options.threads)),
         scratch_(static_cast<std::size_t>(pool_->size())),
@@ -274,7 +275,7 @@ class EigenBackend {
   using ConstLine = Eigen::Map<const Eigen::ArrayXf, Eigen::Unaligned, Stride>;
 
   static eigen::Isa checked(std::optional<eigen::Isa> wanted) {
-    const eigen::Isa isa = wanted.value_or(eigen::best_isa());
+    const eigen::Isa isa = wanted.has_value() ? *wanted : eigen::default_isa();
     require(eigen::is_available(isa), ErrorCode::unsupported, "instruction set ", to_string(isa),
             ": this processor does not have it");
     return isa;

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <array>
+#include <cstdlib>
 #include <string_view>
 #include <vector>
+
+#include "promiseg/core/error.hpp"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define PROMISEG_X86_TARGETS 1
@@ -43,5 +46,21 @@ inline std::vector<Isa> available_isas() {
 }
 
 inline Isa best_isa() { return available_isas().back(); }
+
+/// The instruction set of a name in `kIsaNames`. Throws `invalid_argument`.
+inline Isa parse_isa(std::string_view name) {
+  for (std::size_t i = 0; i < kIsaNames.size(); ++i) {
+    if (kIsaNames[i] == name) return static_cast<Isa>(i);
+  }
+  fail(ErrorCode::invalid_argument, "instruction set: expected generic, avx2 or avx512, got \"",
+       name, "\"");
+}
+
+/// What a backend uses that asks for nothing: the one that the environment variable
+/// PROMISEG_INSTRUCTION_SET names, or else the best one. Throws as `parse_isa`.
+inline Isa default_isa() {
+  const char* wanted = std::getenv("PROMISEG_INSTRUCTION_SET");
+  return wanted != nullptr && *wanted != '\0' ? parse_isa(wanted) : best_isa();
+}
 
 }  // namespace promiseg::eigen
