@@ -58,8 +58,9 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
   benchmark::AddCustomContext("promiseg_threads", std::to_string(*threads));
-  benchmark::AddCustomContext("promiseg_instruction_set",
-                              std::string(promiseg::eigen::to_string(promiseg::eigen::default_isa())));
+  benchmark::AddCustomContext(
+      "promiseg_instruction_set",
+      std::string(promiseg::eigen::to_string(promiseg::eigen::default_isa())));
   promiseg::bench::register_kernel_benchmarks(*threads);
   promiseg::bench::register_model_benchmarks(*threads);
   promiseg::bench::register_training_benchmarks(*threads);
