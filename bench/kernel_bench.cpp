@@ -24,7 +24,8 @@ using conformance::Case;
 /// how often to run it, and the largest operands take longer to make than to use.
 class KernelBenchmarks {
  public:
-  explicit KernelBenchmarks(int threads) : backend_({.threads = threads}) {}
+  explicit KernelBenchmarks(const Machine& machine)
+      : machine_(machine), backend_({.threads = machine.threads}) {}
 
   void run(benchmark::State& state, const Case& item) {
     if (current_ != &item) prepare(item);
@@ -33,7 +34,7 @@ class KernelBenchmarks {
       return;
     }
     prepared_.reset();
-    measure(state, item.work, prepared_.run);
+    measure(state, machine_, item.work, prepared_.run);
     if (relative_error_.has_value()) state.counters["rel_error"] = *relative_error_;
   }
 
@@ -58,6 +59,7 @@ class KernelBenchmarks {
     problem_ = verdict.problem;
   }
 
+  Machine machine_;
   EigenBackend backend_;
   const Case* current_ = nullptr;
   conformance::PreparedCase prepared_;
@@ -67,8 +69,8 @@ class KernelBenchmarks {
 
 }  // namespace
 
-void register_kernel_benchmarks(int threads) {
-  const auto benchmarks = std::make_shared<KernelBenchmarks>(threads);
+void register_kernel_benchmarks(const Machine& machine) {
+  const auto benchmarks = std::make_shared<KernelBenchmarks>(machine);
   for (const Case& item : conformance::cases()) {
     const std::string name = "kernel/" + item.name;
     benchmark::RegisterBenchmark(name.c_str(), [benchmarks, &item](benchmark::State& state) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernel_bench.hpp"
+#include "machine.hpp"
 #include "model_bench.hpp"
 #include "promiseg/eigen/isa.hpp"
 
@@ -61,9 +62,12 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext(
       "promiseg_instruction_set",
       std::string(promiseg::eigen::to_string(promiseg::eigen::default_isa())));
-  promiseg::bench::register_kernel_benchmarks(*threads);
-  promiseg::bench::register_model_benchmarks(*threads);
-  promiseg::bench::register_training_benchmarks(*threads);
+  const promiseg::bench::Machine machine = promiseg::bench::measure_machine(*threads);
+  benchmark::AddCustomContext("promiseg_peak_fp32_gflops", std::to_string(machine.fp32_gflops));
+  benchmark::AddCustomContext("promiseg_copy_gbs", std::to_string(machine.copy_gbs));
+  promiseg::bench::register_kernel_benchmarks(machine);
+  promiseg::bench::register_model_benchmarks(machine);
+  promiseg::bench::register_training_benchmarks(machine);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

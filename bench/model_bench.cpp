@@ -27,7 +27,8 @@ Tensor<float, 3> synthetic_features(const Extents<3>& extents, std::uint64_t see
 
 /// A backend and a model with synthetic weights on it; time does not depend on the weights.
 struct BenchModel {
-  BenchModel(const std::string& arch, int threads) : backend({.threads = threads}) {
+  BenchModel(const std::string& arch, const Machine& machine)
+      : backend({.threads = machine.threads}) {
     const ModelConfig config = published_config(arch);
     tools::SynthWeights weights(kSeed);
     model = std::make_unique<SamModel<EigenBackend>>(backend, config, sam_weights(weights, config));
@@ -43,20 +44,20 @@ struct BenchModel {
 /// Work of `macs` multiply-adds; what it moves depends on the caches.
 conformance::Work work_of(double macs) { return {2 * macs, 0}; }
 
-void encode(benchmark::State& state, const std::string& arch, int threads, double macs) {
-  BenchModel bench(arch, threads);
+void encode(benchmark::State& state, const std::string& arch, const Machine& machine, double macs) {
+  BenchModel bench(arch, machine);
   const auto run = [&] {
     benchmark::DoNotOptimize(bench.model->encode(bench.input, {}, [](const EncoderStage&) {}));
   };
   run();  // the first call allocates
-  measure(state, work_of(macs), run);
+  measure(state, machine, work_of(macs), run);
 }
 
 /// Sixteen points on an embedding that is new in every iteration, so nothing can be kept.
-void decode(benchmark::State& state, int threads, Index prompts) {
+void decode(benchmark::State& state, const Machine& machine, Index prompts) {
   constexpr Index kPoints = 16;
   constexpr double kMacs = 1.9e9;
-  BenchModel bench("vit_b", threads);
+  BenchModel bench("vit_b", machine);
   const ModelConfig& config = bench.model->config();
   Prompts batch(static_cast<std::size_t>(prompts));
   for (Index i = 0; i < prompts * kPoints; ++i) {
@@ -74,13 +75,13 @@ void decode(benchmark::State& state, int threads, Index prompts) {
     benchmark::DoNotOptimize(bench.model->decode(embeddings[++turn % 4].view(), batch));
   };
   run();
-  measure(state, work_of(kMacs * static_cast<double>(prompts)), run);
+  measure(state, machine, work_of(kMacs * static_cast<double>(prompts)), run);
 }
 
 /// The paper's APM on ViT-B: three taps of 768 channels, a ResNet-34, sixteen points.
-void predict_points(benchmark::State& state, int threads) {
+void predict_points(benchmark::State& state, const Machine& machine) {
   constexpr double kMacs = 28e9;
-  EigenBackend backend({.threads = threads});
+  EigenBackend backend({.threads = machine.threads});
   const ModelConfig model = published_config("vit_b");
   const PackConfig config = tools::published_pack_config("promise_resnet34", model);
   tools::SynthWeights weights(kSeed);
@@ -92,12 +93,12 @@ void predict_points(benchmark::State& state, int threads) {
   }
   const auto run = [&] { benchmark::DoNotOptimize(adapter.predict_points(taps)); };
   run();
-  measure(state, work_of(kMacs), run);
+  measure(state, machine, work_of(kMacs), run);
 }
 
 /// One block of the ViT-B encoder: windowed, or over the whole grid.
-void vit_block(benchmark::State& state, int threads, bool global) {
-  EigenBackend backend({.threads = threads});
+void vit_block(benchmark::State& state, const Machine& machine, bool global) {
+  EigenBackend backend({.threads = machine.threads});
   ModelConfig config = published_config("vit_b");
   config.encoder_depth = 1;
   config.global_attn_indexes.clear();
@@ -115,26 +116,26 @@ void vit_block(benchmark::State& state, int threads, bool global) {
     block(workspace, tokens.view());
   };
   run();
-  measure(state, work_of(0), run);
+  measure(state, machine, work_of(0), run);
 }
 
 }  // namespace
 
-void register_model_benchmarks(int threads) {
+void register_model_benchmarks(const Machine& machine) {
   const auto add = [](const std::string& name, auto body) {
     benchmark::RegisterBenchmark(name.c_str(), body)->Unit(benchmark::kMillisecond);
   };
   add("model/vit_b_encoder/fp32",
-      [=](benchmark::State& state) { encode(state, "vit_b", threads, 469e9); });
+      [=](benchmark::State& state) { encode(state, "vit_b", machine, 469e9); });
   add("model/litemedsam_encoder/fp32",
-      [=](benchmark::State& state) { encode(state, "litemedsam", threads, 36e9); });
-  add("model/decoder/fp32", [=](benchmark::State& state) { decode(state, threads, 1); });
-  add("model/apm_resnet34/fp32", [=](benchmark::State& state) { predict_points(state, threads); });
-  add("stage/decoder/batch_8", [=](benchmark::State& state) { decode(state, threads, 8); });
+      [=](benchmark::State& state) { encode(state, "litemedsam", machine, 36e9); });
+  add("model/decoder/fp32", [=](benchmark::State& state) { decode(state, machine, 1); });
+  add("model/apm_resnet34/fp32", [=](benchmark::State& state) { predict_points(state, machine); });
+  add("stage/decoder/batch_8", [=](benchmark::State& state) { decode(state, machine, 8); });
   add("stage/vit_b/block_windowed",
-      [=](benchmark::State& state) { vit_block(state, threads, false); });
+      [=](benchmark::State& state) { vit_block(state, machine, false); });
   add("stage/vit_b/block_global",
-      [=](benchmark::State& state) { vit_block(state, threads, true); });
+      [=](benchmark::State& state) { vit_block(state, machine, true); });
 }
 
 }  // namespace promiseg::bench

@@ -3,15 +3,16 @@
 
 #include <cstdint>
 
+#include "machine.hpp"
+
 namespace promiseg::bench {
 
 inline constexpr std::uint64_t kSeed = 111;  ///< of all synthetic weights and features
 
-/// Registers `model/...` and `stage/...` with Google Benchmark, each on its own backend of this
-/// many threads.
-void register_model_benchmarks(int threads);
+/// Registers `model/...` and `stage/...` with Google Benchmark, each on its own backend.
+void register_model_benchmarks(const Machine& machine);
 
 /// Registers one training step of IPS alone and of APM with IPS.
-void register_training_benchmarks(int threads);
+void register_training_benchmarks(const Machine& machine);
 
 }  // namespace promiseg::bench

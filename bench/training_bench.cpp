@@ -26,7 +26,7 @@ Tensor<float, 4> synthetic_images(const Extents<4>& extents) {
 
 /// SAM's decoder at its own size; with APM the paper's ResNet-34 over three taps of 768 channels,
 /// else sixteen given points.
-void training_step(benchmark::State& state, int threads, ApmKind apm) {
+void training_step(benchmark::State& state, const Machine& machine, ApmKind apm) {
   const ModelConfig model = published_config("vit_b");
   PackConfig pack;
   pack.apm = apm;
@@ -39,7 +39,7 @@ void training_step(benchmark::State& state, int threads, ApmKind apm) {
     return name.find(".running_") == std::string::npos ? train::Role::trained
                                                        : train::Role::statistics;
   });
-  EigenTrainingBackend backend({.threads = threads});
+  EigenTrainingBackend backend({.threads = machine.threads});
   train::TrainingModel<EigenTrainingBackend> network(backend, model, pack, parameters);
   train::Adam adam({.rate = 1e-5});
 
@@ -69,19 +69,19 @@ void training_step(benchmark::State& state, int threads, ApmKind apm) {
     network.refresh();
   };
   run();  // the first call allocates
-  measure(state, {}, run);
+  measure(state, machine, {}, run);
 }
 
 }  // namespace
 
-void register_training_benchmarks(int threads) {
+void register_training_benchmarks(const Machine& machine) {
   const auto add = [](const std::string& name, auto body) {
     benchmark::RegisterBenchmark(name.c_str(), body)->Unit(benchmark::kMillisecond);
   };
   add("model/ips_step/fp32",
-      [=](benchmark::State& state) { training_step(state, threads, ApmKind::none); });
+      [=](benchmark::State& state) { training_step(state, machine, ApmKind::none); });
   add("model/apm_ips_step/fp32",
-      [=](benchmark::State& state) { training_step(state, threads, ApmKind::resnet); });
+      [=](benchmark::State& state) { training_step(state, machine, ApmKind::resnet); });
 }
 
 }  // namespace promiseg::bench

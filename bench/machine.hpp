@@ -1,0 +1,17 @@
+// What the machine itself can do, so that a figure can be read as a share of it.
+#pragma once
+
+namespace promiseg::bench {
+
+/// The machine that benchmarks run on.
+struct Machine {
+  int threads = 2;
+  double fp32_gflops = 0;  ///< multiply-adds from registers alone, an addition counted by itself
+  double copy_gbs = 0;     ///< memory copied, reads and writes together; far beyond the caches
+};
+
+/// Measures for about a second, on so many threads and with `eigen::default_isa`. Both figures are
+/// the best of several rounds.
+Machine measure_machine(int threads);
+
+}  // namespace promiseg::bench
