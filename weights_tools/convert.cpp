@@ -63,8 +63,8 @@ Json own_description(const WeightInput& input) {
   try {
     Json description = Json::parse(text->second);
     const std::string& kind = description.at("kind").as_string();
-    require(kind == "model", ErrorCode::unsupported, "expected a model or a checkpoint, this is a ",
-            kind);
+    require(kind == "model", ErrorCode::unsupported,
+            "expected a model or a checkpoint, got: ", kind);
     const std::int64_t version = description.at("format_version").as_integer();
     require(version == kFormatVersion, ErrorCode::unsupported, "format version ", version,
             ", this program reads ", kFormatVersion);

@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
       "  promiseg segment image.png --box 50,78,178,195 -o out",
       "promiseg");
   app.require_subcommand(1);
+  app.set_version_flag("--version", PROMISEG_VERSION);
   app.get_formatter()->column_width(38);
   cli::add_segment_command(app);
   cli::add_evaluate_command(app);
@@ -35,7 +36,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
     return cli::kExitDone;
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     return report(error, cli::kExitUsage);
   } catch (const cli::UsageError& error) {
     return report(error, cli::kExitUsage);

@@ -127,6 +127,17 @@ Json segment_image(Segmenter& segmenter, const ImageReference& reference,
   return written;
 }
 
+/// Says so where nothing was found: an empty mask is a result, and easily overlooked.
+void warn_of_empty_masks(const CommonOptions& options, const Json& written) {
+  for (const Json& object : written.at("objects").as_array()) {
+    if (object.at("area_pixels").as_integer() > 0) continue;
+    const Json* label = object.find("label");
+    const bool named = label != nullptr && !label->as_string().empty();
+    options.say("Note: " + (named ? "\"" + label->as_string() + "\"" : std::string("an object")) +
+                " has an empty mask. LiteMedSAM, for one, needs boxes rather than points.");
+  }
+}
+
 void segment(const CLI::App& command, const SegmentOptions& options) {
   check_options(options);
   const std::vector<NamedPrompt> objects = requested_objects(command, options);
@@ -142,8 +153,16 @@ void segment(const CLI::App& command, const SegmentOptions& options) {
   }
   std::filesystem::create_directories(options.output);
   Json results;
-  for (const ImageReference& image : images) {
-    Json written = segment_image(segmenter, image, objects, options);
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    Json written;
+    try {
+      written = segment_image(segmenter, images[i], objects, options);
+    } catch (const Error& error) {
+      if (images.size() == 1) throw;
+      fail(error.code(), "image ", i + 1, " of ", images.size(), ", ", to_string(images[i]), ": ",
+           error.what(), "; those before it are done, those after it are not");
+    }
+    warn_of_empty_masks(options.common, written);
     for (const char* file : {"mask", "overlay", "json", "embedding"}) {
       if (const Json* path = written.find(file)) options.common.say(path->as_string());
     }

@@ -274,6 +274,10 @@ void train_pack(const TrainingOptions& options) {
   const ModelFile model(find_model(options.model));
   Run run(options, model);
   check_outputs(options, model);
+  if (!options.resume && std::filesystem::exists(options.output)) {
+    options.common.say("Note: " + options.output +
+                       " is there, and this run will replace it after its first epoch.");
+  }
   const Dataset dataset = open_dataset(options);
   const train::FeatureCache cache(cache_folder(options));
   catch_interrupts();

@@ -245,6 +245,27 @@ TEST_CASE("segment: a folder of images") {
                   1);
 }
 
+TEST_CASE("segment: which of several images failed, and what is done by then") {
+  const CommandFixture fixture;
+  promiseg::write_png(fixture / "small.png", CommandFixture::picture(20, 20));
+  const CommandResult result =
+      run_promiseg({"segment", fixture.image(), fixture / "small.png", "--model", fixture.model(),
+                    "--box", "3,3,25,25", "-o", fixture / "out", "--quiet"});
+  check_complaint(result, 1);
+  CHECK(result.err.find("image 2 of 2") != std::string::npos);
+  CHECK(result.err.find("small.png") != std::string::npos);
+  CHECK(fs::exists(fixture / "out/picture_mask.png"));
+  CHECK_FALSE(fs::exists(fixture / "out/small_mask.png"));
+}
+
+TEST_CASE("segment: an empty mask is not passed over in silence") {
+  const CommandFixture fixture;
+  const std::string said =
+      run_well({"segment", fixture.image(), "--model", fixture.model(), "--box", "10,5,40,35",
+                "--label", "disc", "--min-area", "100000", "-o", fixture / "out"});
+  CHECK(said.find("\"disc\" has an empty mask") != std::string::npos);
+}
+
 TEST_CASE("segment: a window turns 16 bits into 8") {
   const CommandFixture fixture;
   const Image eight = CommandFixture::picture(40, 60);

@@ -1,6 +1,7 @@
 // How the command behaves whatever the verb: help, wrong usage, failures, JSON.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "command_fixture.hpp"
@@ -300,6 +301,11 @@ TEST_CASE("command: the environment forces an instruction set, for the whole pro
   CommandResult refused = run_promiseg({"backends"}, {{"PROMISEG_INSTRUCTION_SET", "sse2"}});
   check_complaint(refused, 1);
   CHECK(refused.err.find("got \"sse2\"") != std::string::npos);
+}
+
+TEST_CASE("command: it tells its version") {
+  const std::string said = run_well({"--version"});
+  CHECK(std::count(said.begin(), said.end(), '.') == 2);
 }
 
 TEST_CASE("command: synth is the same every time, and another seed another model") {

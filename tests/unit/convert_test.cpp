@@ -347,7 +347,7 @@ TEST_CASE("files that are no models are refused with a reason") {
 TEST_CASE("a pack is not taken for a model") {
   EditableWeights weights(sam_tiny());
   weights.metadata["promiseg"] = R"({"format_version": 1, "kind": "pack"})";
-  CHECK(mentions(conversion_error(weights), "this is a pack"));
+  CHECK(mentions(conversion_error(weights), "got: pack"));
   weights.metadata["promiseg"] = R"({"format_version": 2, "kind": "model"})";
   CHECK(mentions(conversion_error(weights), "format version 2"));
   weights.metadata["promiseg"] = "[";

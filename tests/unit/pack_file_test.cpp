@@ -90,13 +90,13 @@ TEST_CASE("pack file: what is written is read") {
 
 TEST_CASE("pack file: what is none is refused with a reason") {
   const Files files;
-  check_refused(files.model(), "expected a pack, this is a model");
+  check_refused(files.model(), "expected a pack, got: model");
   EditableWeights(sam_tiny()).write(files / "plain.safetensors");
   check_refused(files / "plain.safetensors", "does not describe a promiseg pack");
   check_refused(sam_tiny(), "sam_tiny_weights.pth");
   check_refused(files / "absent", "absent");
   CHECK_THROWS_WITH_AS(ModelFile{files.pack()},
-                       doctest::Contains("expected a model, this is a pack"), Error);
+                       doctest::Contains("expected a model, got: pack"), Error);
 }
 
 TEST_CASE("pack file: a description that cannot be is refused by name") {

@@ -76,7 +76,7 @@ class PackFile {
       require(version == kFormatVersion, ErrorCode::unsupported, "format version ", version,
               ", this program reads ", kFormatVersion);
       const std::string& kind = json.at("kind").as_string();
-      require(kind == "pack", ErrorCode::bad_format, "expected a pack, this is a ", kind);
+      require(kind == "pack", ErrorCode::bad_format, "expected a pack, got: ", kind);
       apply_json(json.at("config"), config_);
       validate(config_);
       provenance_ = {json.at("model_sha256").as_string(), json.at("model_name").as_string(),

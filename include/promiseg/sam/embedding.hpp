@@ -83,7 +83,7 @@ inline ImageEmbedding load_embedding(const std::filesystem::path& path) {
   try {
     const Json json = Json::parse(metadata->second);
     require(json.at("kind").as_string() == "embedding", ErrorCode::bad_format,
-            "expected an embedding, this is a ", json.at("kind").as_string());
+            "expected an embedding, got: ", json.at("kind").as_string());
     require(json.at("format_version").as_integer() == kFormatVersion, ErrorCode::unsupported,
             "unknown format version");
     const auto size = [&](const char* key) {

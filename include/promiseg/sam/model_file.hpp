@@ -48,7 +48,7 @@ class ModelFile {
       require(version == kFormatVersion, ErrorCode::unsupported, "format version ", version,
               ", this program reads ", kFormatVersion);
       const std::string& kind = json.at("kind").as_string();
-      require(kind == "model", ErrorCode::bad_format, "expected a model, this is a ", kind);
+      require(kind == "model", ErrorCode::bad_format, "expected a model, got: ", kind);
       apply_json(json.at("config"), config_);
       validate(config_);
       provenance_ = {json.at("source").as_string(), json.at("source_sha256").as_string(),
