@@ -95,8 +95,8 @@ TEST_CASE("pack file: what is none is refused with a reason") {
   check_refused(files / "plain.safetensors", "does not describe a promiseg pack");
   check_refused(sam_tiny(), "sam_tiny_weights.pth");
   check_refused(files / "absent", "absent");
-  CHECK_THROWS_WITH_AS(ModelFile{files.pack()},
-                       doctest::Contains("expected a model, got: pack"), Error);
+  CHECK_THROWS_WITH_AS(ModelFile{files.pack()}, doctest::Contains("expected a model, got: pack"),
+                       Error);
 }
 
 TEST_CASE("pack file: a description that cannot be is refused by name") {
