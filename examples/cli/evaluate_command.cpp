@@ -219,8 +219,8 @@ void evaluate(const EvaluateOptions& options) {
   Segmenter segmenter = open_segmenter(options.common, model, packs);
   const std::string prompt = prompt_to_give(segmenter, options);
   settings.prompt = prompt_source(prompt);
-  for (const std::string& pack : packs) {
-    warn_of_other_window(options.common, pack, options.window);
+  if (settings.with_pack) {
+    warn_of_other_window(options.common, options.pack, options.window);
     warn_of_training_images(options);
   }
   // Now rather than after hours of work.
