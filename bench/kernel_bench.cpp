@@ -24,8 +24,8 @@ using conformance::Case;
 /// how often to run it, and the largest operands take longer to make than to use.
 class KernelBenchmarks {
  public:
-  explicit KernelBenchmarks(const Machine& machine)
-      : machine_(machine), backend_({.threads = machine.threads}) {}
+  KernelBenchmarks(const Machine& machine, Precision precision)
+      : machine_(machine), backend_({.threads = machine.threads, .precision = precision}) {}
 
   void run(benchmark::State& state, const Case& item) {
     if (current_ != &item) prepare(item);
@@ -34,7 +34,7 @@ class KernelBenchmarks {
       return;
     }
     prepared_.reset();
-    measure(state, machine_, item.work, prepared_.run);
+    measure(state, machine_, backend_.precision(), item.work, prepared_.run);
     if (relative_error_.has_value()) state.counters["rel_error"] = *relative_error_;
   }
 
@@ -50,11 +50,12 @@ class KernelBenchmarks {
   }
 
   void check(const Case& item) {
-    ReferenceBackend oracle;
+    ReferenceBackend oracle(backend_.precision());
     const auto expected = conformance::prepare(oracle, item);
     const auto reference = conformance::elements_of(run_once(expected), expected.output);
-    const auto verdict = conformance::compare(run_once(prepared_), prepared_.output, reference,
-                                              conformance::tolerance(item.operation));
+    const auto verdict =
+        conformance::compare(run_once(prepared_), prepared_.output, reference,
+                             conformance::tolerance(item.operation, backend_.precision()));
     relative_error_ = verdict.relative_l2;
     problem_ = verdict.problem;
   }
@@ -70,12 +71,16 @@ class KernelBenchmarks {
 }  // namespace
 
 void register_kernel_benchmarks(const Machine& machine) {
-  const auto benchmarks = std::make_shared<KernelBenchmarks>(machine);
-  for (const Case& item : conformance::cases()) {
-    const std::string name = "kernel/" + item.name;
-    benchmark::RegisterBenchmark(name.c_str(), [benchmarks, &item](benchmark::State& state) {
-      benchmarks->run(state, item);
-    })->Unit(benchmark::kMicrosecond);
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    const auto benchmarks = std::make_shared<KernelBenchmarks>(machine, precision);
+    for (const Case& item : conformance::cases()) {
+      if (precision == Precision::bf16 && !conformance::is_product(item.operation)) continue;
+      const std::string name =
+          "kernel/" + item.name + (precision == Precision::bf16 ? "/bf16" : "");
+      benchmark::RegisterBenchmark(name.c_str(), [benchmarks, &item](benchmark::State& state) {
+        benchmarks->run(state, item);
+      })->Unit(benchmark::kMicrosecond);
+    }
   }
 }
 

@@ -24,40 +24,50 @@ struct Chains {
   float result = 0;  ///< what keeps the compiler from leaving the work out
 };
 
-template <int Lanes>
+template <class Words, int Lanes>
 PROMISEG_INLINE void run_chains(Chains& task) {
   using eigen::simd::Floats;
-  const Floats<Lanes> factor = Floats<Lanes>{} + task.factor;
   const Floats<Lanes> term = Floats<Lanes>{} + task.term;
   Floats<Lanes> sums[kChains];
   for (int i = 0; i < kChains; ++i) sums[i] = term * static_cast<float>(i);  // all different
   for (Index step = 0; step < task.steps; ++step) {
     PROMISEG_UNROLL
-    for (int i = 0; i < kChains; ++i) sums[i] = sums[i] * factor + term;
+    for (int i = 0; i < kChains; ++i) {
+      Words::template add_product<Lanes>(task.factor, term, sums[i]);
+    }
   }
   for (const Floats<Lanes>& sum : sums) {
     for (int lane = 0; lane < Lanes; ++lane) task.result += sum[lane];
   }
 }
 
-void run_generic(Chains& task) { run_chains<4>(task); }
+using eigen::simd::Float32Words;
+
+void run_generic(Chains& task) { run_chains<Float32Words, 4>(task); }
 #if PROMISEG_X86_TARGETS
-PROMISEG_TARGET_AVX2 void run_avx2(Chains& task) { run_chains<8>(task); }
-PROMISEG_TARGET_AVX512 void run_avx512(Chains& task) { run_chains<16>(task); }
+using eigen::simd::Bfloat16DotWords;
+
+PROMISEG_TARGET_AVX2 void run_avx2(Chains& task) { run_chains<Float32Words, 8>(task); }
+PROMISEG_TARGET_AVX512 void run_avx512(Chains& task) { run_chains<Float32Words, 16>(task); }
+PROMISEG_TARGET_AVX512BF16 void run_avx512bf16(Chains& task) {
+  run_chains<Bfloat16DotWords, 16>(task);
+}
 #endif
 
 struct Probe {
   void (*run)(Chains&);
-  int lanes;
+  int products;  ///< of one step of a chain
 };
 
-Probe probe_for(eigen::Isa isa) {
+Probe probe_for(Precision precision) {
+  const eigen::Isa isa = eigen::default_isa();
 #if PROMISEG_X86_TARGETS
-  if (isa == eigen::Isa::avx512) return {run_avx512, 16};
+  if (isa == eigen::Isa::avx512bf16 && precision == Precision::bf16) return {run_avx512bf16, 32};
+  if (isa == eigen::Isa::avx512 || isa == eigen::Isa::avx512bf16) return {run_avx512, 16};
   if (isa == eigen::Isa::avx2) return {run_avx2, 8};
-#else
-  static_cast<void>(isa);
 #endif
+  static_cast<void>(isa);
+  static_cast<void>(precision);
   return {run_generic, 4};
 }
 
@@ -74,16 +84,16 @@ double best_time(const Body& body) {
   return best;
 }
 
-double peak_gflops(ThreadPool& pool) {
+double peak_gflops(ThreadPool& pool, Precision precision) {
   constexpr Index kSteps = 8'000'000;
-  const Probe probe = probe_for(eigen::default_isa());
-  std::vector<Chains> tasks(static_cast<std::size_t>(pool.size()), Chains{kSteps, 0.75F, 0.25F, 0});
+  const Probe probe = probe_for(precision);
+  std::vector<Chains> tasks(static_cast<std::size_t>(pool.size()), Chains{kSteps, 1e-9F, 0.25F, 0});
   const double time = best_time([&] {
     pool.parallel_for(pool.size(), [&](Index part, int /*thread*/) {
       probe.run(tasks[static_cast<std::size_t>(part)]);
     });
   });
-  return 2.0 * kChains * probe.lanes * static_cast<double>(kSteps) * pool.size() / time;
+  return 2.0 * kChains * probe.products * static_cast<double>(kSteps) * pool.size() / time;
 }
 
 double copy_speed(ThreadPool& pool) {
@@ -104,7 +114,8 @@ double copy_speed(ThreadPool& pool) {
 
 Machine measure_machine(int threads) {
   ThreadPool pool(threads);
-  return {threads, peak_gflops(pool), copy_speed(pool)};
+  return {threads, peak_gflops(pool, Precision::fp32), peak_gflops(pool, Precision::bf16),
+          copy_speed(pool)};
 }
 
 }  // namespace promiseg::bench

@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
       std::string(promiseg::eigen::to_string(promiseg::eigen::default_isa())));
   const promiseg::bench::Machine machine = promiseg::bench::measure_machine(*threads);
   benchmark::AddCustomContext("promiseg_peak_fp32_gflops", std::to_string(machine.fp32_gflops));
+  benchmark::AddCustomContext("promiseg_peak_bf16_gflops", std::to_string(machine.bf16_gflops));
   benchmark::AddCustomContext("promiseg_copy_gbs", std::to_string(machine.copy_gbs));
   promiseg::bench::register_kernel_benchmarks(machine);
   promiseg::bench::register_model_benchmarks(machine);

@@ -11,11 +11,11 @@
 namespace promiseg::bench {
 
 /// Runs `body` until the library has seen enough and reports its rates in wall-clock time, and that
-/// of its arithmetic as a share of the machine's. Names stay free of the suffix that `UseRealTime`
-/// gives them.
+/// of its arithmetic as a share of the machine's at that precision. Names stay free of the suffix
+/// that `UseRealTime` gives them.
 template <class Body>
-void measure(benchmark::State& state, const Machine& machine, const conformance::Work& work,
-             const Body& body) {
+void measure(benchmark::State& state, const Machine& machine, Precision precision,
+             const conformance::Work& work, const Body& body) {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point start = Clock::now();
   for (auto _ : state) {
@@ -28,7 +28,7 @@ void measure(benchmark::State& state, const Machine& machine, const conformance:
   if (work.flops > 0) {
     const double gflops = work.flops * runs_per_nanosecond;
     state.counters["GFLOP/s"] = gflops;
-    state.counters["of_peak"] = gflops / machine.fp32_gflops;
+    state.counters["of_peak"] = gflops / machine.gflops(precision);
   }
   if (work.bytes > 0) state.counters["GB/s"] = work.bytes * runs_per_nanosecond;
 }

@@ -27,8 +27,7 @@ Tensor<float, 3> synthetic_features(const Extents<3>& extents, std::uint64_t see
 
 /// A backend and a model with synthetic weights on it; time does not depend on the weights.
 struct BenchModel {
-  BenchModel(const std::string& arch, const Machine& machine)
-      : backend({.threads = machine.threads}) {
+  BenchModel(const std::string& arch, const EigenOptions& options) : backend(options) {
     const ModelConfig config = published_config(arch);
     tools::SynthWeights weights(kSeed);
     model = std::make_unique<SamModel<EigenBackend>>(backend, config, sam_weights(weights, config));
@@ -41,23 +40,31 @@ struct BenchModel {
   Tensor<float, 3> input;
 };
 
+/// How a benchmark runs.
+struct Setting {
+  Machine machine;
+  Precision precision = Precision::fp32;
+
+  EigenOptions options() const { return {.threads = machine.threads, .precision = precision}; }
+};
+
 /// Work of `macs` multiply-adds; what it moves depends on the caches.
 conformance::Work work_of(double macs) { return {2 * macs, 0}; }
 
-void encode(benchmark::State& state, const std::string& arch, const Machine& machine, double macs) {
-  BenchModel bench(arch, machine);
+void encode(benchmark::State& state, const std::string& arch, const Setting& setting, double macs) {
+  BenchModel bench(arch, setting.options());
   const auto run = [&] {
     benchmark::DoNotOptimize(bench.model->encode(bench.input, {}, [](const EncoderStage&) {}));
   };
   run();  // the first call allocates
-  measure(state, machine, work_of(macs), run);
+  measure(state, setting.machine, setting.precision, work_of(macs), run);
 }
 
 /// Sixteen points on an embedding that is new in every iteration, so nothing can be kept.
-void decode(benchmark::State& state, const Machine& machine, Index prompts) {
+void decode(benchmark::State& state, const Setting& setting, Index prompts) {
   constexpr Index kPoints = 16;
   constexpr double kMacs = 1.9e9;
-  BenchModel bench("vit_b", machine);
+  BenchModel bench("vit_b", setting.options());
   const ModelConfig& config = bench.model->config();
   Prompts batch(static_cast<std::size_t>(prompts));
   for (Index i = 0; i < prompts * kPoints; ++i) {
@@ -75,13 +82,14 @@ void decode(benchmark::State& state, const Machine& machine, Index prompts) {
     benchmark::DoNotOptimize(bench.model->decode(embeddings[++turn % 4].view(), batch));
   };
   run();
-  measure(state, machine, work_of(kMacs * static_cast<double>(prompts)), run);
+  measure(state, setting.machine, setting.precision, work_of(kMacs * static_cast<double>(prompts)),
+          run);
 }
 
 /// The paper's APM on ViT-B: three taps of 768 channels, a ResNet-34, sixteen points.
-void predict_points(benchmark::State& state, const Machine& machine) {
+void predict_points(benchmark::State& state, const Setting& setting) {
   constexpr double kMacs = 28e9;
-  EigenBackend backend({.threads = machine.threads});
+  EigenBackend backend(setting.options());
   const ModelConfig model = published_config("vit_b");
   const PackConfig config = tools::published_pack_config("promise_resnet34", model);
   tools::SynthWeights weights(kSeed);
@@ -93,12 +101,12 @@ void predict_points(benchmark::State& state, const Machine& machine) {
   }
   const auto run = [&] { benchmark::DoNotOptimize(adapter.predict_points(taps)); };
   run();
-  measure(state, machine, work_of(kMacs), run);
+  measure(state, setting.machine, setting.precision, work_of(kMacs), run);
 }
 
 /// One block of the ViT-B encoder: windowed, or over the whole grid.
-void vit_block(benchmark::State& state, const Machine& machine, bool global) {
-  EigenBackend backend({.threads = machine.threads});
+void vit_block(benchmark::State& state, const Setting& setting, bool global) {
+  EigenBackend backend(setting.options());
   ModelConfig config = published_config("vit_b");
   config.encoder_depth = 1;
   config.global_attn_indexes.clear();
@@ -116,7 +124,7 @@ void vit_block(benchmark::State& state, const Machine& machine, bool global) {
     block(workspace, tokens.view());
   };
   run();
-  measure(state, machine, work_of(0), run);
+  measure(state, setting.machine, setting.precision, work_of(0), run);
 }
 
 }  // namespace
@@ -125,17 +133,25 @@ void register_model_benchmarks(const Machine& machine) {
   const auto add = [](const std::string& name, auto body) {
     benchmark::RegisterBenchmark(name.c_str(), body)->Unit(benchmark::kMillisecond);
   };
-  add("model/vit_b_encoder/fp32",
-      [=](benchmark::State& state) { encode(state, "vit_b", machine, 469e9); });
-  add("model/litemedsam_encoder/fp32",
-      [=](benchmark::State& state) { encode(state, "litemedsam", machine, 36e9); });
-  add("model/decoder/fp32", [=](benchmark::State& state) { decode(state, machine, 1); });
-  add("model/apm_resnet34/fp32", [=](benchmark::State& state) { predict_points(state, machine); });
-  add("stage/decoder/batch_8", [=](benchmark::State& state) { decode(state, machine, 8); });
-  add("stage/vit_b/block_windowed",
-      [=](benchmark::State& state) { vit_block(state, machine, false); });
-  add("stage/vit_b/block_global",
-      [=](benchmark::State& state) { vit_block(state, machine, true); });
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    const Setting setting{machine, precision};
+    const std::string suffix = "/" + std::string(to_string(precision));
+    add("model/vit_b_encoder" + suffix,
+        [=](benchmark::State& state) { encode(state, "vit_b", setting, 469e9); });
+    add("model/litemedsam_encoder" + suffix,
+        [=](benchmark::State& state) { encode(state, "litemedsam", setting, 36e9); });
+    add("model/decoder" + suffix, [=](benchmark::State& state) { decode(state, setting, 1); });
+    add("model/apm_resnet34" + suffix,
+        [=](benchmark::State& state) { predict_points(state, setting); });
+    for (const Index prompts : {8, 64}) {
+      add("stage/decoder/batch_" + std::to_string(prompts) + suffix,
+          [=](benchmark::State& state) { decode(state, setting, prompts); });
+    }
+    add("stage/vit_b/block_windowed" + suffix,
+        [=](benchmark::State& state) { vit_block(state, setting, false); });
+    add("stage/vit_b/block_global" + suffix,
+        [=](benchmark::State& state) { vit_block(state, setting, true); });
+  }
 }
 
 }  // namespace promiseg::bench

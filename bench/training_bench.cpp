@@ -69,7 +69,7 @@ void training_step(benchmark::State& state, const Machine& machine, ApmKind apm)
     network.refresh();
   };
   run();  // the first call allocates
-  measure(state, machine, {}, run);
+  measure(state, machine, Precision::fp32, {}, run);
 }
 
 }  // namespace

@@ -10,18 +10,22 @@
 #include <vector>
 
 #include "compare.hpp"
+#include "promiseg/core/precision.hpp"
 #include "promiseg/eigen/isa.hpp"
 
 namespace promiseg::conformance {
 
 template <Backend B>
 struct Candidate {
-  explicit Candidate(eigen::Isa wanted)
+  Candidate(eigen::Isa wanted, Precision precision)
       : isa(wanted),
-        single({.threads = 1, .instruction_set = wanted}),
-        several({.threads = 3, .instruction_set = wanted}) {}
+        single({.threads = 1, .instruction_set = wanted, .precision = precision}),
+        several({.threads = 3, .instruction_set = wanted, .precision = precision}) {}
 
-  std::string name() const { return "eigen/" + std::string(eigen::to_string(isa)); }
+  std::string name() const {
+    return "eigen/" + std::string(eigen::to_string(isa)) + "/" +
+           std::string(to_string(single.precision()));
+  }
 
   eigen::Isa isa;
   B single;
@@ -29,11 +33,14 @@ struct Candidate {
   Comparison worst = {};  ///< the largest of each number over the cases so far
 };
 
-/// One for every instruction set of this machine.
+/// One for every instruction set of this machine. In float32 `avx512bf16` is `avx512` itself.
 template <Backend B>
-std::vector<Candidate<B>> candidates() {
+std::vector<Candidate<B>> candidates(Precision precision) {
   std::vector<Candidate<B>> all;
-  for (const eigen::Isa isa : eigen::available_isas()) all.emplace_back(isa);
+  for (const eigen::Isa isa : eigen::available_isas()) {
+    if (precision == Precision::fp32 && isa == eigen::Isa::avx512bf16) continue;
+    all.emplace_back(isa, precision);
+  }
   return all;
 }
 

@@ -17,13 +17,14 @@
 #include "operation.hpp"
 #include "pool_case.hpp"
 #include "row_case.hpp"
+#include "set_attention_case.hpp"
 #include "tolerance.hpp"
 
 namespace promiseg::conformance {
 
 using Shape = std::variant<PackCase, GemmCase, BatchedGemmCase, Conv2dCase, DepthwiseCase,
                            ConvTransposeCase, MaxPoolCase, MeanPixelsCase, LayerNormCase,
-                           SoftmaxCase, AddCase, CopyCase, GridAttentionCase>;
+                           SoftmaxCase, AddCase, CopyCase, GridAttentionCase, SetAttentionCase>;
 
 struct Case {
   std::string name;  ///< "gemm/m13_n33_k384_bias": the operation first
@@ -63,6 +64,7 @@ inline const std::vector<Case>& cases() {
     append(add_cases());
     append(copy_cases());
     append(grid_attention_cases());
+    append(set_attention_cases());
     return all;
   }();
   return table;

@@ -1,4 +1,5 @@
-// Every available instruction set of the CPU backend against the reference, over the whole table.
+// Every available instruction set and precision of the CPU backend against the reference, over the
+// whole table.
 #include <doctest/doctest.h>
 
 #include <vector>
@@ -13,9 +14,9 @@ using namespace promiseg::conformance;
 
 namespace {
 
-void check_operation(Operation operation) {
-  ReferenceBackend oracle;
-  auto tested = candidates<EigenBackend>();
+void check_operation(Operation operation, Precision precision) {
+  ReferenceBackend oracle(precision);
+  auto tested = candidates<EigenBackend>(precision);
   for (const Case& item : cases()) {
     if (item.operation != operation || item.heavy) continue;
     const PreparedCase prepared = prepare(oracle, item);
@@ -27,11 +28,16 @@ void check_operation(Operation operation) {
             return prepare(backend, item, position);
           },
           [&](const PreparedCase& ran, const Tensor<float, 1>& result) {
-            return compare(result, ran.output, reference, tolerance(operation));
+            return compare(result, ran.output, reference, tolerance(operation, precision));
           });
     }
   }
   report_worst(to_string(operation), tested);
+}
+
+void check_operation(Operation operation) {
+  check_operation(operation, Precision::fp32);
+  if (is_product(operation)) check_operation(operation, Precision::bf16);
 }
 
 }  // namespace
@@ -49,3 +55,4 @@ TEST_CASE("eigen conforms: softmax") { check_operation(Operation::softmax); }
 TEST_CASE("eigen conforms: add") { check_operation(Operation::add); }
 TEST_CASE("eigen conforms: copy") { check_operation(Operation::copy); }
 TEST_CASE("eigen conforms: grid_attention") { check_operation(Operation::grid_attention); }
+TEST_CASE("eigen conforms: attention") { check_operation(Operation::attention); }

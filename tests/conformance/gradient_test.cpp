@@ -20,7 +20,7 @@ namespace {
 
 void check_operation(GradientOperation operation, bool heavy) {
   ReferenceTrainingBackend oracle;
-  auto tested = candidates<EigenTrainingBackend>();
+  auto tested = candidates<EigenTrainingBackend>(Precision::fp32);
   for (const GradientCase& item : gradient_cases()) {
     if (item.operation != operation || item.heavy != heavy) continue;
     const std::vector<std::vector<float>> reference = reference_of(prepare(oracle, item));

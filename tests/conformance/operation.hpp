@@ -21,9 +21,10 @@ enum class Operation {
   add,
   copy,
   grid_attention,
+  attention,
 };
 
-inline constexpr std::array<std::string_view, 13> kOperationNames = {"pack",
+inline constexpr std::array<std::string_view, 14> kOperationNames = {"pack",
                                                                      "gemm",
                                                                      "batched_gemm",
                                                                      "conv2d",
@@ -35,10 +36,18 @@ inline constexpr std::array<std::string_view, 13> kOperationNames = {"pack",
                                                                      "softmax",
                                                                      "add",
                                                                      "copy",
-                                                                     "grid_attention"};
+                                                                     "grid_attention",
+                                                                     "attention"};
 
 inline std::string_view to_string(Operation operation) {
   return kOperationNames[static_cast<std::size_t>(operation)];
+}
+
+/// True if the operation multiplies matrices, so that its result depends on the precision.
+constexpr bool is_product(Operation operation) {
+  return operation == Operation::gemm || operation == Operation::batched_gemm ||
+         operation == Operation::conv2d || operation == Operation::conv_transpose2d ||
+         operation == Operation::grid_attention || operation == Operation::attention;
 }
 
 /// What one run of a case costs at least: every operand is moved once.

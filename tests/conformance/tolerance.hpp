@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "operation.hpp"
+#include "promiseg/core/precision.hpp"
 
 namespace promiseg::conformance {
 
@@ -20,7 +21,7 @@ struct Tolerance {
 /// the whole table, heavy cases included: sums come out differently with every order and with
 /// fused multiply-adds. The reference accumulates in double, so all of it is the backend's.
 /// Raising a number needs a reason here. Moving data must be exact, and so is one sum.
-inline constexpr std::array<Tolerance, 13> kTolerances = {{
+inline constexpr std::array<Tolerance, 14> kTolerances = {{
     {Operation::pack, 0, 0},
     {Operation::gemm, 1.5e-6, 1.5e-5},              // 4.2e-7, 4.3e-6: sums of up to 3072
     {Operation::batched_gemm, 1.5e-6, 1.5e-5},      // 4.1e-7, 4.1e-6: up to 4096
@@ -34,9 +35,17 @@ inline constexpr std::array<Tolerance, 13> kTolerances = {{
     {Operation::add, 0, 0},
     {Operation::copy, 0, 0},
     {Operation::grid_attention, 5e-6, 5e-5},  // 1.5e-6, 1.5e-5: 4096 keys with position
+    {Operation::attention, 5e-6, 5e-5},
 }};
 
-constexpr Tolerance tolerance(Operation operation) {
+/// At another precision the reference rounds the factors of products as the contract says, so that
+/// only the sums differ, as in float32. Attention rounds its weights too: the reference after they
+/// were divided by their sum, others before.
+inline constexpr Tolerance kBfloat16Attention{Operation::attention, 4e-3, 4e-2};
+
+constexpr Tolerance tolerance(Operation operation, Precision precision) {
+  const bool attends = operation == Operation::grid_attention || operation == Operation::attention;
+  if (attends && precision == Precision::bf16) return kBfloat16Attention;
   return kTolerances[static_cast<std::size_t>(operation)];
 }
 

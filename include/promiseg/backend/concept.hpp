@@ -115,6 +115,17 @@ concept HasGridAttention = Backend<B> &&
   backend.grid_attention(tokens, tokens, tokens, attention, out);
 };
 
+/// A backend with its own, fused attention between two sets of tokens. Others get the composition
+/// of `nn/attention.hpp`, which keeps all scores in memory.
+template <class B>
+concept HasAttention = Backend<B> &&
+    requires(B& backend, TensorView<const float, 4> q /*[B, N, heads, d]*/,
+             TensorView<const float, 4> kv /*[B, M, heads, d]*/, float scale,
+             TensorView<float, 4> out) {
+  // out = softmax(scale * q k^T) v, for every item and head
+  backend.attention(q, kv, kv, scale, out);
+};
+
 namespace detail {
 
 inline void require_geometry(ConvGeometry geometry, std::string_view what) {
@@ -211,6 +222,14 @@ inline void require_layer_norm(TensorView<const float, 2> in, TensorView<const f
   require_shape(out, in.extents(), "layer_norm: output");
   require_shape(gamma, Extents<1>{in.extent(1)}, "layer_norm: gamma");
   require_shape(beta, Extents<1>{in.extent(1)}, "layer_norm: beta");
+}
+
+inline void require_attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                              TensorView<const float, 4> v, TensorView<float, 4> out) {
+  require_shape(k, Extents<4>{q.extent(0), k.extent(1), q.extent(2), q.extent(3)}, "attention: k");
+  require_shape(v, k.extents(), "attention: v");
+  require_shape(out, q.extents(), "attention: output");
+  require(k.extent(1) > 0, ErrorCode::shape_mismatch, "attention: no keys");
 }
 
 inline void require_grid_attention(TensorView<const float, 4> q, TensorView<const float, 4> k,

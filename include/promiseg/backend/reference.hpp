@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "promiseg/backend/concept.hpp"
+#include "promiseg/core/dtype.hpp"
+#include "promiseg/core/precision.hpp"
 #include "promiseg/core/tensor.hpp"
 
 namespace promiseg {
@@ -16,6 +18,10 @@ namespace promiseg {
 class ReferenceBackend {
  public:
   using PackedMatrix = Tensor<float, 2>;  ///< the weights as they come
+
+  explicit ReferenceBackend(Precision precision = Precision::fp32) : precision_(precision) {}
+
+  Precision precision() const { return precision_; }
 
   std::string_view name() const { return "reference"; }
   MemorySpace space() const { return MemorySpace::host; }
@@ -32,7 +38,7 @@ class ReferenceBackend {
     for (Index m = 0; m < out.extent(0); ++m) {
       for (Index n = 0; n < out.extent(1); ++n) {
         double sum = 0;
-        for (Index k = 0; k < in.extent(1); ++k) sum += double{in(m, k)} * double{w(n, k)};
+        for (Index k = 0; k < in.extent(1); ++k) sum += factor(in(m, k)) * factor(w(n, k));
         store(epilogue, sum, n, out, m, n);
       }
     }
@@ -45,7 +51,7 @@ class ReferenceBackend {
       for (Index m = 0; m < out.extent(1); ++m) {
         for (Index n = 0; n < out.extent(2); ++n) {
           double sum = 0;
-          for (Index k = 0; k < a.extent(2); ++k) sum += double{a(i, m, k)} * double{b(i, k, n)};
+          for (Index k = 0; k < a.extent(2); ++k) sum += factor(a(i, m, k)) * factor(b(i, k, n));
           out(i, m, n) = static_cast<float>(double{scale} * sum);
         }
       }
@@ -62,7 +68,7 @@ class ReferenceBackend {
         double sum = 0;
         for_each_tap(in, geometry, y, x, [&](Index ky, Index kx, Index iy, Index ix) {
           for (Index c = 0; c < in.extent(3); ++c) {
-            sum += double{in(n, iy, ix, c)} * double{w(o, ky, kx, c)};
+            sum += factor(in(n, iy, ix, c)) * factor(w(o, ky, kx, c));
           }
         });
         store(epilogue, sum, o, out, n, y, x, o);
@@ -96,7 +102,7 @@ class ReferenceBackend {
       for (Index o = 0; o < out.extent(3); ++o) {
         double sum = 0;
         for (Index c = 0; c < in.extent(3); ++c) {
-          sum += double{in(n, y / kernel, x / kernel, c)} * double{w(y % kernel, x % kernel, o, c)};
+          sum += factor(in(n, y / kernel, x / kernel, c)) * factor(w(y % kernel, x % kernel, o, c));
         }
         store(epilogue, sum, o, out, n, y, x, o);
       }
@@ -180,6 +186,12 @@ class ReferenceBackend {
   }
 
  protected:  // for the gradients of reference_training.hpp
+  /// What a value is in a matrix product.
+  double factor(float value) const {
+    if (precision_ == Precision::fp32) return double{value};
+    return double{bfloat16_to_float(float_to_bfloat16(value))};
+  }
+
   static void copy_vector(TensorView<const float, 1> from, TensorView<float, 1> to) {
     require_shape(from, to.extents(), "upload or download: source");
     for (Index i = 0; i < to.extent(0); ++i) to(i) = from(i);
@@ -228,6 +240,9 @@ class ReferenceBackend {
       }
     }
   }
+
+ private:
+  Precision precision_;
 };
 
 static_assert(Backend<ReferenceBackend>);

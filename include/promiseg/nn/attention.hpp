@@ -119,6 +119,30 @@ void grid_attention(Workspace<B>& workspace, TensorView<const float, 4> q,
   }
 }
 
+/// Attention between two sets of tokens: out = softmax(q k^T / sqrt(d)) v for every item and head.
+/// q and out [B, N, heads, d], k and v [B, M, heads, d]. Uses the backend's own where it has one.
+template <Backend B>
+void attention(Workspace<B>& workspace, TensorView<const float, 4> q, TensorView<const float, 4> k,
+               TensorView<const float, 4> v, TensorView<float, 4> out) {
+  B& backend = workspace.backend();
+  const float scale = 1.0F / std::sqrt(static_cast<float>(q.extent(3)));
+  if constexpr (HasAttention<B>) {
+    backend.attention(q, k, v, scale, out);
+  } else {
+    const auto frame = workspace.frame();
+    const Index rows = q.extent(2) * q.extent(1);
+    const auto scores = workspace.tensor(Extents<3>{q.extent(2), q.extent(1), k.extent(1)});
+    for (Index item = 0; item < q.extent(0); ++item) {
+      const auto heads_first = [item](const auto& tokens) {  // [heads, N, d]
+        return tokens.select(0, item).permuted({1, 0, 2});
+      };
+      backend.batched_gemm(heads_first(q), heads_first(k).permuted({0, 2, 1}), scale, scores);
+      backend.softmax(scores.reshaped(Extents<2>{rows, k.extent(1)}));
+      backend.batched_gemm(scores, heads_first(v), 1.0F, heads_first(out));
+    }
+  }
+}
+
 /// The four projections of an attention between two sets of tokens.
 struct AttentionWeights {
   LinearWeights query;
@@ -141,6 +165,7 @@ class MultiHeadAttention {
         heads_(weights.heads) {}
 
   /// q [B, N, C], k and v [B, M, C], out [B, N, C]; `residual`, if given, is added and may be out.
+  /// q, k and v may be broadcast over B.
   void operator()(Workspace<B>& workspace, TensorView<const float, 3> q,
                   TensorView<const float, 3> k, TensorView<const float, 3> v,
                   TensorView<float, 3> out, TensorView<const float, 3> residual = {}) const {
@@ -149,10 +174,7 @@ class MultiHeadAttention {
     const auto keys = project(workspace, key_, k);
     const auto values = project(workspace, value_, v);
     const auto mixed = workspace.tensor(queries.extents());
-    for (Index item = 0; item < q.extent(0); ++item) {
-      attend(workspace, by_head(queries, item), by_head(keys, item), by_head(values, item),
-             by_head(mixed, item));
-    }
+    attention<B>(workspace, by_head(queries), by_head(keys), by_head(values), by_head(mixed));
     output_(workspace, rows(mixed), rows(out), Activation::none,
             residual.data() != nullptr ? rows(residual) : TensorView<const float, 2>{});
   }
@@ -163,31 +185,26 @@ class MultiHeadAttention {
     return tokens.reshaped(Extents<2>{tokens.extent(0) * tokens.extent(1), tokens.extent(2)});
   }
 
+  /// Tokens that all items share are projected once.
   static TensorView<float, 3> project(Workspace<B>& workspace, const Linear<B>& layer,
                                       TensorView<const float, 3> tokens) {
+    if (tokens.extent(0) > 1 && tokens.stride(0) == 0) {
+      const auto once = project(workspace, layer, tokens.slice(0, 0, 1));
+      return once.broadcast_to(Extents<3>{tokens.extent(0), once.extent(1), once.extent(2)});
+    }
     const auto out =
         workspace.tensor(Extents<3>{tokens.extent(0), tokens.extent(1), layer.outputs()});
     layer(workspace, rows(tokens), rows(out));
     return out;
   }
 
-  /// [heads, N, d] of one item of [B, N, heads * d]
-  TensorView<float, 3> by_head(TensorView<float, 3> tokens, Index item) const {
+  /// [B, N, heads, d] of [B, N, heads * d], which may be broadcast over B
+  TensorView<float, 4> by_head(TensorView<float, 3> tokens) const {
     const Index depth = tokens.extent(2) / heads_;
-    return tokens.select(0, item)
-        .reshaped(Extents<3>{tokens.extent(1), heads_, depth})
-        .permuted({1, 0, 2});
-  }
-
-  void attend(Workspace<B>& workspace, TensorView<const float, 3> q, TensorView<const float, 3> k,
-              TensorView<const float, 3> v, TensorView<float, 3> out) const {
-    const auto frame = workspace.frame();
-    const auto scores = workspace.tensor(Extents<3>{heads_, q.extent(1), k.extent(1)});
-    B& backend = workspace.backend();
-    const float scale = 1.0F / std::sqrt(static_cast<float>(q.extent(2)));
-    backend.batched_gemm(q, k.permuted({0, 2, 1}), scale, scores);
-    backend.softmax(scores.reshaped(Extents<2>{heads_ * q.extent(1), k.extent(1)}));
-    backend.batched_gemm(scores, v, 1.0F, out);
+    return {tokens.data(),
+            {tokens.extent(0), tokens.extent(1), heads_, depth},
+            {tokens.stride(0), tokens.stride(1), depth, 1},
+            tokens.space()};
   }
 
   Linear<B> query_;

@@ -4,7 +4,6 @@
 
 #include <Eigen/Core>
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -25,6 +24,7 @@ namespace promiseg {
 struct EigenOptions {
   int threads = 0;                                 ///< 0: one for every processor
   std::optional<eigen::Isa> instruction_set = {};  ///< empty: `eigen::default_isa`
+  Precision precision = Precision::fp32;           ///< of weights and of what they multiply
 };
 
 /// Models `Backend` on host memory. One object serves one thread at a time; results do not depend
@@ -38,34 +38,31 @@ class EigenBackend {
   explicit EigenBackend(const EigenOptions& options = {})
       : pool_(std::make_unique<ThreadPool>(options.threads)),
         scratch_(static_cast<std::size_t>(pool_->size())),
-        kernels_(&eigen::kernels_for(checked(options.instruction_set))) {}
+        kernels_(&eigen::kernels_for(checked(options.instruction_set))),
+        products_(&kernels_->products(options.precision)) {}
 
   std::string_view name() const { return "eigen"; }
   MemorySpace space() const { return MemorySpace::host; }
   int threads() const { return pool_->size(); }
   eigen::Isa instruction_set() const { return kernels_->isa; }
+  Precision precision() const { return products_->precision; }
   Buffer allocate(std::size_t size) { return allocate_host(size); }
 
   void upload(TensorView<const float, 1> from, TensorView<float, 1> to) { copy_vector(from, to); }
   void download(TensorView<const float, 1> from, TensorView<float, 1> to) { copy_vector(from, to); }
 
   PackedMatrix pack(TensorView<const float, 2> weights) {
-    return {weights, kernels_->tile_columns};
+    return {*products_, weights, kernels_->tile_columns};
   }
 
   void gemm(TensorView<const float, 2> in, const PackedMatrix& weights, const Epilogue<2>& epilogue,
             TensorView<float, 2> out) {
     require_gemm(in, weights.outputs(), weights.inputs(), epilogue, out);
     require_unit_columns(out, "gemm: output");
-    const auto copy_row = [&in](Index row, Index begin, Index count, float* to) {
-      const float* from = &in(row, begin);
-      if (in.stride(1) == 1) {
-        std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
-      } else {
-        for (Index k = 0; k < count; ++k) to[k] = from[k * in.stride(1)];
-      }
+    const auto fetch_row = [&in](Index row, Index begin, Index count, float* line) {
+      return eigen::gather(&in(row, begin), in.stride(1), count, line);
     };
-    eigen::packed_gemm(*kernels_, *pool_, scratch_.data(), out.extent(0), weights, copy_row,
+    eigen::packed_gemm(*kernels_, *pool_, scratch_.data(), out.extent(0), weights, fetch_row,
                        gemm_output(epilogue, out));
   }
 
@@ -81,11 +78,12 @@ class EigenBackend {
     require_unit_columns(in, "conv2d: input");
     require_contiguous(out, "conv2d: output");
     const eigen::Patches patches(in, geometry, {out.extent(1), out.extent(2)});
-    const auto copy_row = [&](Index pixel, Index begin, Index count, float* to) {
-      patches.copy(pixel, begin, count, to);
+    const auto fetch_row = [&](Index pixel, Index begin, Index count, float* line) {
+      patches.copy(pixel, begin, count, line);
+      return line;
     };
     const Extents<2> rows{out.size() / out.extent(3), out.extent(3)};
-    eigen::packed_gemm(*kernels_, *pool_, scratch_.data(), rows[0], weights, copy_row,
+    eigen::packed_gemm(*kernels_, *pool_, scratch_.data(), rows[0], weights, fetch_row,
                        gemm_output(flatten(epilogue, rows), out.reshaped(rows)));
   }
 
@@ -96,7 +94,7 @@ class EigenBackend {
     require_contiguous(in, "conv_transpose2d: input");
     // The product gives, for every input pixel, its kernel's worth of output pixels: [ky, kx, o].
     const Index pixels = in.size() / in.extent(3);
-    float* products = products_.take((pixels + 1) * weights.outputs());
+    float* products = memory_.take((pixels + 1) * weights.outputs());
     float* repeated_bias = products + pixels * weights.outputs();
     for (Index i = 0; i < weights.outputs(); ++i) {
       repeated_bias[i] = bias.data() != nullptr ? bias(i % out.extent(3)) : 0.0F;
@@ -204,7 +202,7 @@ class EigenBackend {
     require_mean_pixels(in, out);
     pool_->parallel_for(in.extent(0), [&](Index n, int thread) {
       // Rows are summed on their own first: long sums of floats lose digits.
-      float* sums = scratch_[static_cast<std::size_t>(thread)].take(in.extent(3));
+      float* sums = scratch_[static_cast<std::size_t>(thread)].line.take(in.extent(3));
       Line row(sums, in.extent(3), Stride(1));
       Line total(&out(n, 0), out.extent(1), Stride(out.stride(1)));
       total.setZero();
@@ -222,16 +220,7 @@ class EigenBackend {
     constexpr Index kRows = 16;
     for_row_blocks(rows.extent(0), kRows, [&](Index begin, Index count) {
       for (Index row = begin; row < begin + count; ++row) {
-        float inverse = 0;
-        eigen::SoftmaxRows task;
-        task.scores = &rows(row, 0);
-        task.rows = 1;
-        task.stride = rows.extent(1);
-        task.keys_high = 1;
-        task.keys_wide = rows.extent(1);
-        task.inverse_sums = &inverse;
-        kernels_->softmax_rows(task);
-        for (Index k = 0; k < rows.extent(1); ++k) rows(row, k) *= inverse;
+        kernels_->softmax_row(&rows(row, 0), rows.extent(1));
       }
     });
   }
@@ -266,7 +255,14 @@ class EigenBackend {
                       TensorView<float, 4> out) {
     require_grid_attention(q, k, v, attention, out);
     require_unit_columns(attention.bias, "grid_attention: bias");
-    eigen::grid_attention(*kernels_, *pool_, scratch_.data(), {q, k, v, out, &attention});
+    eigen::grid_attention(*kernels_, *products_, *pool_, scratch_.data(), positions_,
+                          {q, k, v, out, &attention});
+  }
+
+  void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                 TensorView<const float, 4> v, float scale, TensorView<float, 4> out) {
+    require_attention(q, k, v, out);
+    eigen::set_attention(*kernels_, *products_, *pool_, scratch_.data(), {q, k, v, out, scale});
   }
 
  protected:  // for the gradients of training_backend.hpp
@@ -353,11 +349,13 @@ class EigenBackend {
   void multiply(TensorView<const float, 3> a, TensorView<const float, 3> b, float scale,
                 bool accumulate, TensorView<float, 3> out) {
     if (eigen::has_unit_axis(out)) {
-      eigen::batched_product(*kernels_, *pool_, scratch_.data(), a, b, scale, accumulate, out);
+      eigen::batched_product(*kernels_, *products_, *pool_, scratch_.data(), a, b, scale,
+                             accumulate, out);
       return;
     }
-    const TensorView<float, 3> dense(products_.take(out.size()), out.extents());
-    eigen::batched_product(*kernels_, *pool_, scratch_.data(), a, b, scale, false, dense);
+    const TensorView<float, 3> dense(memory_.take(out.size()), out.extents());
+    eigen::batched_product(*kernels_, *products_, *pool_, scratch_.data(), a, b, scale, false,
+                           dense);
     const auto product = dense.with_unit_axis(0);
     const auto target = out.with_unit_axis(0);
     if (accumulate) {
@@ -370,11 +368,13 @@ class EigenBackend {
   static constexpr Index kLineElements = 16384;  // of one part of an element-wise loop
 
   std::unique_ptr<ThreadPool> pool_;
-  std::vector<eigen::Scratch> scratch_;
-  eigen::Scratch products_;
+  std::vector<eigen::ThreadScratch> scratch_;
+  eigen::Scratch memory_;  // of all threads together
+  eigen::Scratch positions_[2];
   const eigen::KernelTable* kernels_;
+  const eigen::ProductKernels* products_;
 };
 
-static_assert(HasGridAttention<EigenBackend>);
+static_assert(HasGridAttention<EigenBackend> && HasAttention<EigenBackend>);
 
 }  // namespace promiseg

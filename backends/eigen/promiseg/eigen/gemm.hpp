@@ -21,77 +21,122 @@ struct GemmOutput {
   Activation activation = Activation::none;
 };
 
-/// Packs `rows` rows (given by a function that copies part of one row) into [depth][tile rows],
-/// with zeros for rows that do not exist.
-/// `copy_row(row, begin, count, to)` writes elements [begin, begin + count) of a row to `to`.
-template <class CopyRow>
-void pack_rows(const CopyRow& copy_row, Index first_row, Index rows, Index begin, Index depth,
-               Index tile_rows, float* line, float* packed) {
-  for (Index i = 0; i < tile_rows; ++i) {
-    if (i < rows) {
-      copy_row(first_row + i, begin, depth, line);
-      for (Index k = 0; k < depth; ++k) packed[k * tile_rows + i] = line[k];
-    } else {
-      for (Index k = 0; k < depth; ++k) packed[k * tile_rows + i] = 0.0F;
-    }
-  }
-}
+/// How a product by packed weights is cut up: blocks of rows by blocks of panels, each worked on by
+/// one thread. Depends on shapes alone, so the sums do not depend on the number of threads.
+struct GemmPlan {
+  GemmPlan(const KernelTable& table, const PackedMatrix& weights, Index rows)
+      : depth_step(std::min(kRowWords * weights.kernels().values_per_word, weights.inputs())),
+        steps((weights.inputs() + depth_step - 1) / depth_step),
+        steps_at_once(steps <= kStepsInCache ? steps : 1),
+        block_rows(table.tile_rows * kTilesInCache / steps_at_once),
+        row_blocks((rows + block_rows - 1) / block_rows),
+        panels((weights.outputs() + table.tile_columns - 1) / table.tile_columns),
+        column_blocks(std::clamp<Index>((kMinParts + row_blocks - 1) / row_blocks, 1, panels)) {}
 
-/// out [rows, outputs] = epilogue(in [rows, inputs] x weights^T). The parts of the result depend on
-/// the shapes alone, so the sums do not depend on the number of threads.
-template <class CopyRow>
-void packed_gemm(const KernelTable& kernels, ThreadPool& pool, Scratch* scratch, Index rows,
-                 const PackedMatrix& weights, const CopyRow& copy_row, const GemmOutput& output) {
-  constexpr Index kDepth = 384;         // of one part of the sum: a panel's part stays in L1
-  constexpr Index kTilesPerBlock = 16;  // a block of packed rows stays in L2
-  constexpr Index kMinParts = 16;       // enough for many threads, if the matrix is wide enough
-  if (rows == 0 || weights.outputs() == 0) return;
-  const Index tile_rows = kernels.tile_rows;
-  const Index tile_columns = kernels.tile_columns;
-  const Index block_rows = tile_rows * kTilesPerBlock;
-  const Index row_blocks = (rows + block_rows - 1) / block_rows;
-  const Index panels = (weights.outputs() + tile_columns - 1) / tile_columns;
-  const Index column_blocks =
-      std::clamp<Index>((kMinParts + row_blocks - 1) / row_blocks, 1, panels);
-  const Index depth_step = std::min(kDepth, weights.inputs());
+  static constexpr Index kTilesInCache = 16;  // of packed rows: they stay in L2
+  static constexpr Index kStepsInCache = 2;
+  static constexpr Index kMinParts = 16;  // enough for many threads, if the matrix is wide enough
 
-  pool.parallel_for(row_blocks * column_blocks, [&](Index part, int thread) {
-    const Index row_begin = part / column_blocks * block_rows;
-    const Index row_end = std::min(rows, row_begin + block_rows);
-    const Index panel_begin = panels * (part % column_blocks) / column_blocks;
-    const Index panel_end = panels * (part % column_blocks + 1) / column_blocks;
-    float* line = scratch[thread].take(depth_step * (block_rows + 1));
-    float* packed = line + depth_step;
-    for (Index begin = 0; begin < weights.inputs(); begin += depth_step) {
-      const Index depth = std::min(depth_step, weights.inputs() - begin);
-      for (Index row = row_begin; row < row_end; row += tile_rows) {
-        pack_rows(copy_row, row, std::min(tile_rows, row_end - row), begin, depth, tile_rows, line,
-                  packed + (row - row_begin) * depth);
+  Index depth_step;     ///< inputs of one part of a sum
+  Index steps;          ///< parts of a sum
+  Index steps_at_once;  ///< all, so that an output is finished while it is in the cache, or one
+  Index block_rows;
+  Index row_blocks;
+  Index panels;
+  Index column_blocks;
+};
+
+/// One block of rows by one block of panels.
+template <class FetchRow>
+class GemmBlock {
+ public:
+  GemmBlock(const KernelTable& table, const GemmPlan& plan, const PackedMatrix& weights,
+            const FetchRow& fetch_row, const GemmOutput& output, Index rows, Index part)
+      : table_(table),
+        plan_(plan),
+        weights_(weights),
+        fetch_row_(fetch_row),
+        output_(output),
+        row_begin_(part / plan.column_blocks * plan.block_rows),
+        row_end_(std::min(rows, row_begin_ + plan.block_rows)),
+        panel_begin_(plan.panels * (part % plan.column_blocks) / plan.column_blocks),
+        panel_end_(plan.panels * (part % plan.column_blocks + 1) / plan.column_blocks) {}
+
+  void run(ThreadScratch& scratch) const {
+    float* line = scratch.line.take(plan_.depth_step);
+    float* packed = scratch.rows.take(plan_.steps_at_once * step_stride());
+    for (Index first = 0; first < plan_.steps; first += plan_.steps_at_once) {
+      for (Index i = 0; i < plan_.steps_at_once; ++i) {
+        pack(first + i, line, packed + i * step_stride());
       }
-      GemmTile tile;
-      tile.depth = depth;
-      tile.c_stride = output.stride;
-      tile.residual_stride = output.residual_stride;
-      tile.scale = output.scale;
-      tile.activation = output.activation;
-      tile.first = begin == 0;
-      tile.last = begin + depth == weights.inputs();
-      for (Index panel = panel_begin; panel < panel_end; ++panel) {
-        const Index column = panel * tile_columns;
-        tile.b = weights.panel(column, begin);
-        tile.columns = std::min(tile_columns, weights.outputs() - column);
-        tile.bias = output.bias != nullptr ? output.bias + column : nullptr;
-        for (Index row = row_begin; row < row_end; row += tile_rows) {
-          tile.a = packed + (row - row_begin) * depth;
-          tile.c = output.out + row * output.stride + column;
-          tile.residual = output.residual != nullptr
-                              ? output.residual + row * output.residual_stride + column
-                              : nullptr;
-          tile.rows = std::min(tile_rows, row_end - row);
-          kernels.gemm_tile(tile);
+      for (Index panel = panel_begin_; panel < panel_end_; ++panel) {
+        for (Index i = 0; i < plan_.steps_at_once; ++i) {
+          multiply(first + i, panel, packed + i * step_stride());
         }
       }
     }
+  }
+
+ private:
+  Index step_stride() const { return plan_.block_rows * kRowStride; }
+  Index begin(Index step) const { return step * plan_.depth_step; }
+  Index depth(Index step) const {
+    return std::min(plan_.depth_step, weights_.inputs() - begin(step));
+  }
+
+  void pack(Index step, float* line, float* packed) const {
+    const ProductKernels& kernels = weights_.kernels();
+    Index row = row_begin_;
+    for (; row < row_end_; ++row, packed += kRowStride) {
+      kernels.pack_row(fetch_row_(row, begin(step), depth(step), line), depth(step), packed);
+    }
+    for (; (row - row_begin_) % table_.tile_rows != 0; ++row, packed += kRowStride) {
+      std::fill_n(packed, kernels.words(depth(step)), 0.0F);
+    }
+  }
+
+  void multiply(Index step, Index panel, const float* packed) const {
+    const Index column = panel * table_.tile_columns;
+    GemmTile tile;
+    tile.depth = weights_.kernels().words(depth(step));
+    tile.c_stride = output_.stride;
+    tile.residual_stride = output_.residual_stride;
+    tile.scale = output_.scale;
+    tile.activation = output_.activation;
+    tile.first = step == 0;
+    tile.last = step + 1 == plan_.steps;
+    tile.b = weights_.panel(column, begin(step));
+    tile.columns = std::min(table_.tile_columns, weights_.outputs() - column);
+    tile.bias = output_.bias != nullptr ? output_.bias + column : nullptr;
+    for (Index row = row_begin_; row < row_end_; row += table_.tile_rows) {
+      tile.a = packed + (row - row_begin_) * kRowStride;
+      tile.c = output_.out + row * output_.stride + column;
+      tile.residual = output_.residual != nullptr
+                          ? output_.residual + row * output_.residual_stride + column
+                          : nullptr;
+      tile.rows = std::min(table_.tile_rows, row_end_ - row);
+      weights_.kernels().gemm_tile(tile);
+    }
+  }
+
+  const KernelTable& table_;
+  const GemmPlan& plan_;
+  const PackedMatrix& weights_;
+  const FetchRow& fetch_row_;
+  const GemmOutput& output_;
+  Index row_begin_, row_end_, panel_begin_, panel_end_;
+};
+
+/// out [rows, outputs] = epilogue(in [rows, inputs] x weights^T).
+/// `fetch_row(row, begin, count, line)` returns elements [begin, begin + count) of a row of the
+/// left matrix, side by side; it may write them to `line`.
+template <class FetchRow>
+void packed_gemm(const KernelTable& table, ThreadPool& pool, ThreadScratch* scratch, Index rows,
+                 const PackedMatrix& weights, const FetchRow& fetch_row, const GemmOutput& output) {
+  if (rows == 0 || weights.outputs() == 0) return;
+  const GemmPlan plan(table, weights, rows);
+  pool.parallel_for(plan.row_blocks * plan.column_blocks, [&](Index part, int thread) {
+    GemmBlock<FetchRow>(table, plan, weights, fetch_row, output, rows, part).run(scratch[thread]);
   });
 }
 

@@ -21,32 +21,6 @@ struct NormGradientRows {
 
 namespace simd {
 
-/// Calls `step(position, count)` for whole vectors, then for what is left.
-template <int Lanes, class Step>
-PROMISEG_INLINE void for_vectors(Index size, const Step& step) {
-  Index i = 0;
-  for (; i + Lanes <= size; i += Lanes) step(i, Index{Lanes});
-  if (i < size) step(i, size - i);
-}
-
-template <int Lanes>
-PROMISEG_INLINE void fetch(const float* from, Index count, Floats<Lanes>& x) {
-  if (count == Lanes) {
-    load<Lanes>(from, x);
-  } else {
-    load_part<Lanes>(from, count, x);
-  }
-}
-
-template <int Lanes>
-PROMISEG_INLINE void put(const Floats<Lanes>& x, Index count, float* to) {
-  if (count == Lanes) {
-    store<Lanes>(x, to);
-  } else {
-    store_part<Lanes>(x, count, to);
-  }
-}
-
 template <int Lanes>
 PROMISEG_INLINE void activate_values(const float* in, Index size, Activation activation,
                                      float* out) {
@@ -226,6 +200,9 @@ struct GradientKernelTable {
   }
 
 PROMISEG_GRADIENT_KERNELS(generic, , 4)
+#if PROMISEG_NEON_TARGET
+PROMISEG_GRADIENT_KERNELS(neon, , 4)
+#endif
 #if PROMISEG_X86_TARGETS
 PROMISEG_GRADIENT_KERNELS(avx2, PROMISEG_TARGET_AVX2, 8)
 PROMISEG_GRADIENT_KERNELS(avx512, PROMISEG_TARGET_AVX512, 16)
@@ -235,8 +212,11 @@ PROMISEG_GRADIENT_KERNELS(avx512, PROMISEG_TARGET_AVX512, 16)
 /// The gradient kernels for an instruction set; it must be available.
 inline const GradientKernelTable& gradient_kernels_for(Isa isa) {
 #if PROMISEG_X86_TARGETS
-  if (isa == Isa::avx512) return avx512::kGradientTable;
+  if (isa == Isa::avx512 || isa == Isa::avx512bf16) return avx512::kGradientTable;
   if (isa == Isa::avx2) return avx2::kGradientTable;
+#endif
+#if PROMISEG_NEON_TARGET
+  if (isa == Isa::neon) return neon::kGradientTable;
 #endif
   return generic::kGradientTable;
 }

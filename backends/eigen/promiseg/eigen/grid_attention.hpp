@@ -1,11 +1,11 @@
-// Attention over a grid of tokens, a window and a head at a time. Scores exist for a few queries
-// only, in the cache.
+// Attention over a grid of tokens, a head of a window at a time.
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
+#include <optional>
 
-#include "promiseg/eigen/gemm.hpp"
+#include "promiseg/core/thread_pool.hpp"
+#include "promiseg/eigen/attention_head.hpp"
 
 namespace promiseg::eigen {
 
@@ -18,249 +18,212 @@ struct GridAttentionTask {
   const GridAttention* attention = nullptr;
 };
 
-/// Works through one head of one window. Made for a thread's turn and thrown away.
+/// The vectors of relative positions, packed once for all windows and heads: for every query row
+/// (or column) the panels of its vectors [keys, d].
+class PackedPositions {
+ public:
+  PackedPositions(const KernelTable& table, const ProductKernels& kernels,
+                  TensorView<const float, 3> vectors, ThreadPool& pool, ThreadScratch* scratch,
+                  Scratch& memory)
+      : table_(table), kernels_(kernels), keys_(vectors.extent(1)) {
+    words_ = kernels.words(vectors.extent(2));
+    const Index panels = (keys_ + table.tile_columns - 1) / table.tile_columns;
+    stride_ = panels * table.tile_columns * words_;
+    data_ = memory.take(vectors.extent(0) * stride_);
+    pool.parallel_for(vectors.extent(0), [&](Index i, int thread) {
+      for (Index first = 0; first < keys_; first += table.tile_columns) {
+        const auto some =
+            vectors.select(0, i).slice(0, first, std::min(table.tile_columns, keys_ - first));
+        pack_panel(kernels, some.permuted({1, 0}), table.tile_columns, scratch[thread].line,
+                   data_ + i * stride_ + first * words_);
+      }
+    });
+  }
+
+  /// c [rows, keys] = log2(e) * packed rows x vectors of query row (or column) `i`.
+  void multiply(Index i, const float* rows, Index row_count, float* c, Index c_stride) const {
+    GemmTile tile;
+    tile.depth = words_;
+    tile.c = c;
+    tile.c_stride = c_stride;
+    tile.rows = row_count;
+    tile.columns = keys_;
+    tile.scale = simd::kLog2E;
+    multiply_panels(table_, kernels_, rows, data_ + i * stride_, table_.tile_columns * words_,
+                    tile);
+  }
+
+ private:
+  const KernelTable& table_;
+  const ProductKernels& kernels_;
+  Index keys_;
+  Index words_ = 0;
+  Index stride_ = 0;
+  float* data_ = nullptr;
+};
+
+/// One head of one window.
 class WindowHead {
  public:
-  WindowHead(const KernelTable& kernels, const GridAttentionTask& task, Index window, Index head)
-      : kernels_(kernels),
-        task_(task),
+  WindowHead(const GridAttentionTask& task, Index window, Index head)
+      : task_(task),
         attention_(*task.attention),
         head_(head),
-        height_(attention_.window > 0 ? attention_.window : task.q.extent(0)),
-        width_(attention_.window > 0 ? attention_.window : task.q.extent(1)),
-        keys_(height_ * width_),
-        depth_(task.q.extent(3)),
-        padded_keys_(round_up(keys_, kernels.tile_columns)),
-        padded_depth_(round_up(depth_, kernels.tile_columns)),
-        padded_height_(round_up(height_, kernels.tile_columns)),
-        padded_width_(round_up(width_, kernels.tile_columns)) {
-    const Index across = (task.q.extent(1) + width_ - 1) / width_;
-    row_ = window / across * height_;
-    column_ = window % across * width_;
-    rows_ = std::min(height_, task.q.extent(0) - row_);
-    columns_ = std::min(width_, task.q.extent(1) - column_);
+        high_(attention_.window > 0 ? attention_.window : task.q.extent(0)),
+        wide_(attention_.window > 0 ? attention_.window : task.q.extent(1)) {
+    const Index across = (task.q.extent(1) + wide_ - 1) / wide_;
+    row_ = window / across * high_;
+    column_ = window % across * wide_;
+    rows_ = std::min(high_, task.q.extent(0) - row_);
+    columns_ = std::min(wide_, task.q.extent(1) - column_);
   }
 
   /// Rows of queries in this window that exist.
   Index query_rows() const { return rows_; }
 
-  /// Computes the queries of the window's rows [begin, end).
-  void run(Index begin, Index end, Scratch& scratch) {
-    take_memory(scratch);
-    pack_keys_and_values();
-    if (has_position()) position_columns(begin, end);
-    for (Index y = begin; y < end; ++y) {
-      if (has_position()) position_row(y);
-      for (Index x = 0; x < columns_; x += kQueries) {
-        attend(y, x, std::min(kQueries, columns_ - x), y - begin);
-      }
-    }
+  /// Computes the queries of the window's rows [begin, end). The positions are null where there are
+  /// none.
+  void run(const KernelTable& table, const ProductKernels& kernels, Index begin, Index end,
+           const PackedPositions* by_row, const PackedPositions* by_column,
+           ThreadScratch& scratch) const {
+    if (begin == end) return;
+    AttentionHead head(
+        table, kernels,
+        {(end - begin) * columns_, high_, wide_, task_.q.extent(3), attention_.scale}, scratch);
+    head.load([&](Index key,
+                  float* line) { return vector_of(task_.k, attention_.padding_key, key, line); },
+              [&](Index key, float* line) {
+                return vector_of(task_.v, attention_.padding_value, key, line);
+              });
+    ScoreTerms terms;
+    if (by_row != nullptr) terms = positions(head, begin, end, *by_row, *by_column, scratch);
+    head.run(
+        [&](Index query, float* line) {
+          return query_of(begin + query / columns_, query % columns_, line);
+        },
+        terms,
+        [&](Index query) -> const float* {
+          if (attention_.bias.data() == nullptr) return nullptr;
+          return &attention_.bias(head_, (begin + query / columns_) * wide_ + query % columns_, 0);
+        },
+        [&](Index query, const float* mixed, float factor) {
+          const Index y = row_ + begin + query / columns_;
+          const Index x = column_ + query % columns_;
+          for (Index c = 0; c < task_.out.extent(3); ++c) {
+            task_.out(y, x, head_, c) = mixed[c] * factor;
+          }
+        });
   }
 
  private:
-  static constexpr Index kQueries = 4 * kMaxTileRows;  // at a time: their scores stay in L2
-
-  bool has_position() const { return attention_.relative_position.rows.data() != nullptr; }
-
-  void take_memory(Scratch& scratch) {
-    const Index padded_queries = round_up(kQueries, kernels_.tile_rows);
-    const Index longest = std::max({padded_keys_, height_, width_});
-    const Index sizes[] = {padded_keys_ * depth_,
-                           keys_ * padded_depth_,
-                           padded_queries * padded_keys_,
-                           kernels_.tile_rows * std::max(longest, depth_) + longest,
-                           padded_queries * padded_depth_,
-                           kQueries,
-                           std::max(padded_height_, padded_width_) * depth_,
-                           width_ * height_,
-                           height_ * width_ * width_};
-    Index total = 0;
-    for (Index size : sizes) total += round_up(size, 16);
-    float* memory = scratch.take(total);
-    float** targets[] = {&packed_keys_,  &packed_values_,   &scores_, &packed_rows_, &mixed_,
-                         &inverse_sums_, &packed_position_, &by_row_, &by_column_};
-    for (std::size_t i = 0; i < std::size(targets); ++i) {
-      *targets[i] = memory;
-      memory += round_up(sizes[i], 16);
-    }
-  }
-
   /// The vector of one token of the window, from the grid or, outside it, the padding.
-  const float* token(const TensorView<const float, 4>& grid,
-                     const TensorView<const float, 2>& padding, Index y, Index x,
-                     Index& stride) const {
+  const float* vector_of(const TensorView<const float, 4>& grid,
+                         const TensorView<const float, 2>& padding, Index token,
+                         float* line) const {
+    const Index y = token / wide_;
+    const Index x = token % wide_;
     if (y < rows_ && x < columns_) {
-      stride = grid.stride(3);
-      return &grid(row_ + y, column_ + x, head_, 0);
+      return gather(&grid(row_ + y, column_ + x, head_, 0), grid.stride(3), grid.extent(3), line);
     }
-    stride = padding.stride(1);
-    return &padding(head_, 0);
+    return gather(&padding(head_, 0), padding.stride(1), padding.extent(1), line);
   }
 
-  void pack_keys_and_values() {
-    const Index tile = kernels_.tile_columns;
-    for (Index key = 0; key < padded_keys_; ++key) {
-      float* to = packed_keys_ + key / tile * tile * depth_ + key % tile;
-      if (key >= keys_) {
-        for (Index c = 0; c < depth_; ++c) to[c * tile] = 0.0F;
-        continue;
-      }
-      Index stride = 0;
-      const float* from =
-          token(task_.k, attention_.padding_key, key / width_, key % width_, stride);
-      for (Index c = 0; c < depth_; ++c) to[c * tile] = from[c * stride];
-    }
-    for (Index key = 0; key < keys_; ++key) {
-      Index stride = 0;
-      const float* from =
-          token(task_.v, attention_.padding_value, key / width_, key % width_, stride);
-      for (Index c = 0; c < padded_depth_; ++c) {
-        float* to = packed_values_ + c / tile * tile * keys_ + key * tile + c % tile;
-        *to = c < depth_ ? from[c * stride] : 0.0F;
-      }
-    }
+  const float* query_of(Index y, Index x, float* line) const {
+    return gather(&task_.q(row_ + y, column_ + x, head_, 0), task_.q.stride(3), task_.q.extent(3),
+                  line);
   }
 
-  /// c [rows, columns] = scale * rows x panels, the rows already packed.
-  void multiply(const float* panels, Index depth, Index rows, Index columns, float scale, float* c,
-                Index c_stride) const {
-    GemmTile tile;
-    tile.a = packed_rows_;
-    tile.depth = depth;
-    tile.rows = rows;
-    tile.c_stride = c_stride;
-    tile.scale = scale;
-    for (Index column = 0; column < columns; column += kernels_.tile_columns) {
-      tile.b = panels + column * depth;
-      tile.c = c + column;
-      tile.columns = std::min(kernels_.tile_columns, columns - column);
-      kernels_.gemm_tile(tile);
+  /// q . rows[y, ky] and q . columns[x, kx] of all queries, times log2(e).
+  ScoreTerms positions(AttentionHead& head, Index begin, Index end, const PackedPositions& by_row,
+                       const PackedPositions& by_column, ThreadScratch& scratch) const {
+    float* rows = scratch.by_row.take((end - begin) * columns_ * high_);
+    float* columns = scratch.by_column.take((end - begin) * columns_ * wide_);
+    for (Index y = begin; y < end; ++y) {
+      const float* packed =
+          head.pack_queries([&](Index x, float* line) { return query_of(y, x, line); }, columns_);
+      by_row.multiply(y, packed, columns_, rows + (y - begin) * columns_ * high_, high_);
     }
-  }
-
-  /// Packs up to a tile of queries, `step` grid cells apart, starting at (y, x) of the window.
-  void pack_queries(Index y, Index x, Index step_y, Index step_x, Index count) {
-    const Index tile = kernels_.tile_rows;
-    for (Index i = 0; i < tile; ++i) {
-      if (i >= count) {
-        for (Index c = 0; c < depth_; ++c) packed_rows_[c * tile + i] = 0.0F;
-        continue;
-      }
-      const float* from = &task_.q(row_ + y + i * step_y, column_ + x + i * step_x, head_, 0);
-      for (Index c = 0; c < depth_; ++c) packed_rows_[c * tile + i] = from[c * task_.q.stride(3)];
-    }
-  }
-
-  /// Panels of the position vectors [keys, d] of one query row or column.
-  void pack_position(TensorView<const float, 2> vectors) {
-    const Index tile = kernels_.tile_columns;
-    for (Index first = 0; first < vectors.extent(0); first += tile) {
-      pack_panel(vectors.permuted({1, 0}), first, tile, packed_position_ + first * depth_);
-    }
-  }
-
-  /// q . columns[x, kx] for all queries of the rows [begin, end): by_column [row][x][kx].
-  void position_columns(Index begin, Index end) {
     for (Index x = 0; x < columns_; ++x) {
-      pack_position(attention_.relative_position.columns.select(0, x));
-      for (Index y = begin; y < end; y += kernels_.tile_rows) {
-        const Index count = std::min(kernels_.tile_rows, end - y);
-        pack_queries(y, x, 1, 0, count);
-        multiply(packed_position_, depth_, count, width_, 1.0F,
-                 by_column_ + ((y - begin) * width_ + x) * width_, width_ * width_);
-      }
+      const float* packed = head.pack_queries(
+          [&](Index y, float* line) { return query_of(begin + y, x, line); }, end - begin);
+      by_column.multiply(x, packed, end - begin, columns + x * wide_, columns_ * wide_);
     }
+    return {rows, columns};
   }
 
-  /// q . rows[y, ky] for the queries of row y: by_row [x][ky].
-  void position_row(Index y) {
-    pack_position(attention_.relative_position.rows.select(0, y));
-    for (Index x = 0; x < columns_; x += kernels_.tile_rows) {
-      const Index count = std::min(kernels_.tile_rows, columns_ - x);
-      pack_queries(y, x, 0, 1, count);
-      multiply(packed_position_, depth_, count, height_, 1.0F, by_row_ + x * height_, height_);
-    }
-  }
-
-  /// `count` queries of row y from column x on.
-  void attend(Index y, Index x, Index count, Index turn) {
-    const Index tile = kernels_.tile_rows;
-    for (Index i = 0; i < count; i += tile) {
-      const Index some = std::min(tile, count - i);
-      pack_queries(y, x + i, 0, 1, some);
-      multiply(packed_keys_, depth_, some, padded_keys_, attention_.scale,
-               scores_ + i * padded_keys_, padded_keys_);
-    }
-    kernels_.softmax_rows(softmax_task(y, x, count, turn));
-    for (Index i = 0; i < count; i += tile) {
-      const Index some = std::min(tile, count - i);
-      const auto copy_row = [&](Index row, Index begin, Index length, float* to) {
-        std::copy_n(scores_ + row * padded_keys_ + begin, length, to);
-      };
-      pack_rows(copy_row, i, some, 0, keys_, tile, packed_rows_ + tile * keys_, packed_rows_);
-      multiply(packed_values_, keys_, some, padded_depth_, 1.0F, mixed_ + i * padded_depth_,
-               padded_depth_);
-    }
-    for (Index i = 0; i < count; ++i) {
-      for (Index c = 0; c < depth_; ++c) {
-        task_.out(row_ + y, column_ + x + i, head_, c) =
-            mixed_[i * padded_depth_ + c] * inverse_sums_[i];
-      }
-    }
-  }
-
-  SoftmaxRows softmax_task(Index y, Index x, Index count, Index turn) const {
-    SoftmaxRows softmax;
-    softmax.scores = scores_;
-    softmax.rows = count;
-    softmax.stride = padded_keys_;
-    softmax.keys_high = height_;
-    softmax.keys_wide = width_;
-    softmax.inverse_sums = inverse_sums_;
-    if (has_position()) {
-      softmax.by_row = by_row_ + x * height_;
-      softmax.by_column = by_column_ + (turn * width_ + x) * width_;
-    }
-    if (attention_.bias.data() != nullptr) {
-      softmax.bias = &attention_.bias(head_, y * width_ + x, 0);
-      softmax.bias_stride = attention_.bias.stride(1);
-    }
-    return softmax;
-  }
-
-  const KernelTable& kernels_;
   const GridAttentionTask& task_;
   const GridAttention& attention_;
-  Index head_, height_, width_, keys_, depth_;
-  Index padded_keys_, padded_depth_, padded_height_, padded_width_;
+  Index head_, high_, wide_;
   Index row_ = 0, column_ = 0, rows_ = 0, columns_ = 0;
-
-  float* packed_keys_ = nullptr;      // panels [d][tile columns] of keys
-  float* packed_values_ = nullptr;    // panels [keys][tile columns] of channels
-  float* scores_ = nullptr;           // [queries][padded keys]
-  float* packed_rows_ = nullptr;      // one tile of left-hand rows, and a line to copy through
-  float* mixed_ = nullptr;            // [queries][padded d]
-  float* inverse_sums_ = nullptr;     // [queries]
-  float* packed_position_ = nullptr;  // panels of one position table
-  float* by_row_ = nullptr;           // [x][ky]
-  float* by_column_ = nullptr;        // [row][x][kx]
 };
 
 /// All windows and heads, shared out over the threads; big windows are split by query rows.
-inline void grid_attention(const KernelTable& kernels, ThreadPool& pool, Scratch* scratch,
+/// `memory` holds the packed positions.
+inline void grid_attention(const KernelTable& table, const ProductKernels& kernels,
+                           ThreadPool& pool, ThreadScratch* scratch, Scratch (&memory)[2],
                            const GridAttentionTask& task) {
-  constexpr Index kMinParts = 48;
+  constexpr Index kMinParts = 24;
   const Index side = task.attention->window;
   const Index windows =
       side > 0 ? ((task.q.extent(0) + side - 1) / side) * ((task.q.extent(1) + side - 1) / side)
                : 1;
   const Index heads = task.q.extent(2);
   const Index splits = std::clamp<Index>(kMinParts / (windows * heads), 1, 4);
+  std::optional<PackedPositions> by_row;
+  std::optional<PackedPositions> by_column;
+  if (const RelativePosition& position = task.attention->relative_position;
+      position.rows.data() != nullptr) {
+    by_row.emplace(table, kernels, position.rows, pool, scratch, memory[0]);
+    by_column.emplace(table, kernels, position.columns, pool, scratch, memory[1]);
+  }
   pool.parallel_for(windows * heads * splits, [&](Index part, int thread) {
     const Index split = part % splits;
-    WindowHead work(kernels, task, part / splits / heads, part / splits % heads);
-    work.run(work.query_rows() * split / splits, work.query_rows() * (split + 1) / splits,
-             scratch[thread]);
+    const WindowHead work(task, part / splits / heads, part / splits % heads);
+    work.run(table, kernels, work.query_rows() * split / splits,
+             work.query_rows() * (split + 1) / splits, by_row ? &*by_row : nullptr,
+             by_column ? &*by_column : nullptr, scratch[thread]);
+  });
+}
+
+/// The tensors of an attention between two sets of tokens.
+struct SetAttentionTask {
+  TensorView<const float, 4> q;  ///< [B, N, heads, d]
+  TensorView<const float, 4> k;  ///< [B, M, heads, d]
+  TensorView<const float, 4> v;  ///< [B, M, heads, d]
+  TensorView<float, 4> out;      ///< [B, N, heads, d]
+  float scale = 1.0F;
+};
+
+/// All items and heads, shared out over the threads; many queries are split.
+inline void set_attention(const KernelTable& table, const ProductKernels& kernels, ThreadPool& pool,
+                          ThreadScratch* scratch, const SetAttentionTask& task) {
+  constexpr Index kMinParts = 32;
+  constexpr Index kMinQueries = 192;  // of a part: its keys are packed for it alone
+  const Index heads = task.q.extent(2);
+  const Index queries = task.q.extent(1);
+  const Index parts = std::max<Index>(1, task.q.extent(0) * heads);
+  const Index splits = std::clamp<Index>((kMinParts + parts - 1) / parts, 1,
+                                         std::max<Index>(1, queries / kMinQueries));
+  pool.parallel_for(task.q.extent(0) * heads * splits, [&](Index part, int thread) {
+    const Index item = part / splits / heads;
+    const Index head_index = part / splits % heads;
+    const Index begin = queries * (part % splits) / splits;
+    const Index end = queries * (part % splits + 1) / splits;
+    const auto fetch = [&](const TensorView<const float, 4>& tokens, Index token, float* line) {
+      return gather(&tokens(item, token, head_index, 0), tokens.stride(3), tokens.extent(3), line);
+    };
+    AttentionHead head(table, kernels,
+                       {end - begin, 1, task.k.extent(1), task.q.extent(3), task.scale},
+                       scratch[thread]);
+    head.load([&](Index key, float* line) { return fetch(task.k, key, line); },
+              [&](Index key, float* line) { return fetch(task.v, key, line); });
+    head.run([&](Index query, float* line) { return fetch(task.q, begin + query, line); }, {},
+             [](Index) -> const float* { return nullptr; },
+             [&](Index query, const float* mixed, float factor) {
+               for (Index c = 0; c < task.out.extent(3); ++c) {
+                 task.out(item, begin + query, head_index, c) = mixed[c] * factor;
+               }
+             });
   });
 }
 

@@ -14,12 +14,20 @@
 #define PROMISEG_X86_TARGETS 0
 #endif
 
+#if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#define PROMISEG_NEON_TARGET 1
+#else
+#define PROMISEG_NEON_TARGET 0
+#endif
+
 namespace promiseg::eigen {
 
-/// Kernels exist for these, worst first. `generic` is what the compiler's flags allow anyway.
-enum class Isa { generic, avx2, avx512 };
+/// Kernels exist for these, worst first. `generic` is what the compiler's flags allow anyway;
+/// `avx512bf16` is `avx512` with the dot product of bfloat16 pairs.
+enum class Isa { generic, neon, avx2, avx512, avx512bf16 };
 
-inline constexpr std::array<std::string_view, 3> kIsaNames = {"generic", "avx2", "avx512"};
+inline constexpr std::array<std::string_view, 5> kIsaNames = {"generic", "neon", "avx2", "avx512",
+                                                              "avx512bf16"};
 
 inline std::string_view to_string(Isa isa) { return kIsaNames[static_cast<std::size_t>(isa)]; }
 
@@ -27,19 +35,22 @@ inline std::string_view to_string(Isa isa) { return kIsaNames[static_cast<std::s
 inline bool is_available(Isa isa) {
   if (isa == Isa::generic) return true;
 #if PROMISEG_X86_TARGETS
-  if (isa == Isa::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("fma");
-#else
-  return false;
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512bw");
+  if (isa == Isa::avx2) return avx2;
+  if (isa == Isa::avx512) return avx512;
+  if (isa == Isa::avx512bf16) return avx512 && __builtin_cpu_supports("avx512bf16");
 #endif
+  return PROMISEG_NEON_TARGET != 0 && isa == Isa::neon;
 }
 
 /// All that can run here, worst first.
 inline std::vector<Isa> available_isas() {
   std::vector<Isa> isas;
-  for (Isa isa : {Isa::generic, Isa::avx2, Isa::avx512}) {
+  for (std::size_t i = 0; i < kIsaNames.size(); ++i) {
+    const auto isa = static_cast<Isa>(i);
     if (is_available(isa)) isas.push_back(isa);
   }
   return isas;
@@ -52,8 +63,8 @@ inline Isa parse_isa(std::string_view name) {
   for (std::size_t i = 0; i < kIsaNames.size(); ++i) {
     if (kIsaNames[i] == name) return static_cast<Isa>(i);
   }
-  fail(ErrorCode::invalid_argument, "instruction set: expected generic, avx2 or avx512, got \"",
-       name, "\"");
+  fail(ErrorCode::invalid_argument,
+       "instruction set: expected generic, neon, avx2, avx512 or avx512bf16, got \"", name, "\"");
 }
 
 /// What a backend uses that asks for nothing: the one that the environment variable

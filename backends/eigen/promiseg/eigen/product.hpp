@@ -21,19 +21,18 @@ struct ProductShape {
 /// How a product is cut into blocks that are computed one by one. Depends on the shape alone, so
 /// results do not depend on the number of threads.
 struct ProductBlocks {
-  static constexpr Index kDepth = 384;  // a block of both sides stays in L2
-  static constexpr Index kMaxRows = 192;
+  static constexpr Index kMaxRows = 192;  // a block of both sides stays in L2
   static constexpr Index kMaxColumns = 256;
   static constexpr Index kWantedBlocks = 16;  // enough for many threads
 
-  ProductBlocks(const KernelTable& kernels, const ProductShape& shape)
-      : rows(std::min(round_up(shape.rows, kernels.tile_rows),
-                      round_up(kMaxRows, kernels.tile_rows))),
-        columns(std::min(round_up(shape.columns, kernels.tile_columns), kMaxColumns)) {
+  ProductBlocks(const KernelTable& table, const ProductShape& shape)
+      : rows(std::min(round_up(shape.rows, table.tile_rows), round_up(kMaxRows, table.tile_rows))),
+        columns(std::min(round_up(shape.columns, table.tile_columns),
+                         round_up(kMaxColumns, table.tile_columns))) {
     row_blocks = (shape.rows + rows - 1) / rows;
     const Index wanted = std::max<Index>(1, kWantedBlocks / std::max<Index>(1, row_blocks));
     columns =
-        std::min(columns, round_up((shape.columns + wanted - 1) / wanted, kernels.tile_columns));
+        std::min(columns, round_up((shape.columns + wanted - 1) / wanted, table.tile_columns));
     column_blocks = (shape.columns + columns - 1) / columns;
   }
 
@@ -45,59 +44,53 @@ struct ProductBlocks {
   Index column_blocks = 0;
 };
 
-/// One block of a product. `pack_left(first, width, begin, depth, to)` writes rows [first, first +
-/// width) of the left matrix, at depths [begin, begin + depth), as [depth][width]; `pack_right`
-/// does the same with columns of the right one. What lies outside becomes zero.
-template <class PackLeft, class PackRight>
-void product_block(const KernelTable& kernels, const ProductShape& shape,
-                   const ProductBlocks& blocks, Index block, Scratch& scratch,
-                   const PackLeft& pack_left, const PackRight& pack_right, bool accumulate,
-                   const GemmOutput& output) {
+/// One block of a product. `left(row, rows, begin, depth)` is a view of some rows of the left
+/// matrix [rows, depth]; `pack_right(column, columns, begin, depth, to)` packs columns of the right
+/// one into a panel.
+template <class Left, class PackRight>
+void product_block(const KernelTable& table, const ProductKernels& kernels,
+                   const ProductShape& shape, const ProductBlocks& blocks, Index block,
+                   ThreadScratch& scratch, const Left& left, const PackRight& pack_right,
+                   bool accumulate, const GemmOutput& output) {
   const Index row_begin = block / blocks.column_blocks * blocks.rows;
   const Index row_end = std::min(shape.rows, row_begin + blocks.rows);
   const Index column_begin = block % blocks.column_blocks * blocks.columns;
   const Index column_end = std::min(shape.columns, column_begin + blocks.columns);
-  const Index depth_step = std::min(ProductBlocks::kDepth, shape.depth);
-  float* left = scratch.take(depth_step * (blocks.rows + blocks.columns));
-  float* right = left + depth_step * blocks.rows;
+  const Index depth_step = std::min(kRowWords * kernels.values_per_word, shape.depth);
+  float* rows = scratch.rows.take(blocks.rows * kRowStride);
+  float* panels = scratch.panels.take(kernels.words(depth_step) * blocks.columns);
   for (Index begin = 0; begin < shape.depth; begin += depth_step) {
     const Index depth = std::min(depth_step, shape.depth - begin);
-    for (Index row = row_begin; row < row_end; row += kernels.tile_rows) {
-      pack_left(row, kernels.tile_rows, begin, depth, left + (row - row_begin) * depth);
-    }
-    for (Index column = column_begin; column < column_end; column += kernels.tile_columns) {
-      pack_right(column, kernels.tile_columns, begin, depth,
-                 right + (column - column_begin) * depth);
-    }
     GemmTile tile;
-    tile.depth = depth;
+    tile.depth = kernels.words(depth);
+    for (Index row = row_begin; row < row_end; row += table.tile_rows) {
+      pack_rows(kernels, left(row, std::min(table.tile_rows, row_end - row), begin, depth),
+                table.tile_rows, scratch.line, rows + (row - row_begin) * kRowStride);
+    }
+    for (Index column = column_begin; column < column_end; column += table.tile_columns) {
+      pack_right(column, std::min(table.tile_columns, column_end - column), begin, depth,
+                 panels + (column - column_begin) * tile.depth);
+    }
     tile.c_stride = output.stride;
     tile.scale = output.scale;
     tile.first = begin == 0 && !accumulate;
-    for (Index column = column_begin; column < column_end; column += kernels.tile_columns) {
-      tile.b = right + (column - column_begin) * depth;
-      tile.columns = std::min(kernels.tile_columns, column_end - column);
-      for (Index row = row_begin; row < row_end; row += kernels.tile_rows) {
-        tile.a = left + (row - row_begin) * depth;
+    for (Index column = column_begin; column < column_end; column += table.tile_columns) {
+      tile.b = panels + (column - column_begin) * tile.depth;
+      tile.columns = std::min(table.tile_columns, column_end - column);
+      for (Index row = row_begin; row < row_end; row += table.tile_rows) {
+        tile.a = rows + (row - row_begin) * kRowStride;
         tile.c = output.out + row * output.stride + column;
-        tile.rows = std::min(kernels.tile_rows, row_end - row);
+        tile.rows = std::min(table.tile_rows, row_end - row);
         kernels.gemm_tile(tile);
       }
     }
   }
 }
 
-/// Packs rows of a matrix [M, K] of any strides.
-inline auto row_packer(TensorView<const float, 2> matrix) {
-  return [matrix](Index first, Index width, Index begin, Index depth, float* to) {
-    pack_panel(matrix.permuted({1, 0}).slice(0, begin, depth), first, width, to);
-  };
-}
-
-/// Packs columns of a matrix [K, N] of any strides.
-inline auto column_packer(TensorView<const float, 2> matrix) {
-  return [matrix](Index first, Index width, Index begin, Index depth, float* to) {
-    pack_panel(matrix.slice(0, begin, depth), first, width, to);
+/// Rows of a matrix [M, K] of any strides, as `product_block` asks for them.
+inline auto rows_of(TensorView<const float, 2> matrix) {
+  return [matrix](Index row, Index rows, Index begin, Index depth) {
+    return matrix.slice(0, row, rows).slice(1, begin, depth);
   };
 }
 
@@ -108,19 +101,21 @@ inline bool has_unit_axis(const TensorView<float, 3>& view) {
 
 /// out [B, M, N] = scale * a [B, M, K] x b [B, K, N], or += where `accumulate`. a and b have any
 /// strides; `out` has a unit axis.
-inline void batched_product(const KernelTable& kernels, ThreadPool& pool, Scratch* scratch,
-                            TensorView<const float, 3> a, TensorView<const float, 3> b, float scale,
-                            bool accumulate, TensorView<float, 3> out) {
+inline void batched_product(const KernelTable& table, const ProductKernels& kernels,
+                            ThreadPool& pool, ThreadScratch* scratch, TensorView<const float, 3> a,
+                            TensorView<const float, 3> b, float scale, bool accumulate,
+                            TensorView<float, 3> out) {
   if (out.stride(2) != 1 && out.extent(2) != 1) {  // then its transpose has rows without gaps
     const auto swap = [](auto view) { return view.permuted({0, 2, 1}); };
     const auto left = swap(b);
     const auto right = swap(a);
-    return batched_product(kernels, pool, scratch, left, right, scale, accumulate, swap(out));
+    return batched_product(table, kernels, pool, scratch, left, right, scale, accumulate,
+                           swap(out));
   }
   const ProductShape shape{out.extent(1), out.extent(2), a.extent(2)};
   if (out.empty()) return;
   require(shape.depth > 0, ErrorCode::shape_mismatch, "batched_gemm: a product over no elements");
-  const ProductBlocks blocks(kernels, shape);
+  const ProductBlocks blocks(table, shape);
   pool.parallel_for(out.extent(0) * blocks.count(), [&](Index part, int thread) {
     const Index item = part / blocks.count();
     const auto to = out.select(0, item);
@@ -128,9 +123,14 @@ inline void batched_product(const KernelTable& kernels, ThreadPool& pool, Scratc
     output.out = to.data();
     output.stride = to.stride(0);
     output.scale = scale;
-    product_block(kernels, shape, blocks, part % blocks.count(), scratch[thread],
-                  row_packer(a.select(0, item)), column_packer(b.select(0, item)), accumulate,
-                  output);
+    const auto right = b.select(0, item);
+    const auto pack_right = [&](Index column, Index columns, Index begin, Index depth,
+                                float* panel) {
+      pack_panel(kernels, right.slice(0, begin, depth).slice(1, column, columns),
+                 table.tile_columns, scratch[thread].line, panel);
+    };
+    product_block(table, kernels, shape, blocks, part % blocks.count(), scratch[thread],
+                  rows_of(a.select(0, item)), pack_right, accumulate, output);
   });
 }
 

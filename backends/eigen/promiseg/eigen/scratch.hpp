@@ -1,14 +1,13 @@
-// Working memory of the backend's own loops, one per thread, kept from call to call.
+// Working memory of the backend's own loops, kept from call to call.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 
 #include "promiseg/core/buffer.hpp"
 
 namespace promiseg::eigen {
 
-/// A few numbers of working memory that grow to the largest size ever asked for.
+/// Room for numbers that grows to the largest size ever asked for.
 class Scratch {
  public:
   /// Room for `count` floats, uninitialised; what was taken before is lost.
@@ -20,6 +19,18 @@ class Scratch {
 
  private:
   Buffer buffer_;
+};
+
+/// What one thread works with, by purpose.
+struct ThreadScratch {
+  Scratch line;       ///< one row on its way into a packed one
+  Scratch rows;       ///< packed rows of a left matrix
+  Scratch panels;     ///< packed panels of a right matrix
+  Scratch values;     ///< packed panels of an attention's values
+  Scratch scores;     ///< of some queries for some keys
+  Scratch mixed;      ///< weighted sums of values
+  Scratch by_row;     ///< relative positions of queries and key rows
+  Scratch by_column;  ///< and key columns
 };
 
 /// Rounds `count` up to whole multiples of `step`.

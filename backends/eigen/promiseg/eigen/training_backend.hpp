@@ -16,8 +16,12 @@ namespace promiseg {
 /// shapes alone, so results do not depend on the number of threads.
 class EigenTrainingBackend : public EigenBackend {
  public:
+  /// Throws as `EigenBackend`, and `unsupported` for another precision than fp32.
   explicit EigenTrainingBackend(const EigenOptions& options = {})
-      : EigenBackend(options), gradients_(&eigen::gradient_kernels_for(instruction_set())) {}
+      : EigenBackend(options), gradients_(&eigen::gradient_kernels_for(instruction_set())) {
+    require(precision() == Precision::fp32, ErrorCode::unsupported,
+            "training: expected precision fp32, got ", to_string(precision()));
+  }
 
   void fill(float value, TensorView<float, 4> to) {
     for_lines(to, [&](Index n, Index y, Index x) {
@@ -95,11 +99,10 @@ class EigenTrainingBackend : public EigenBackend {
     require_gradient_of(in, geometry, gradient, "conv2d_weight_gradient");
     const eigen::ProductShape shape{weights.extent(0), weights.extent(1), patches.rows()};
     const eigen::ProductBlocks blocks(*kernels_, shape);
-    const auto pack_patches = [&](Index first, Index width, Index begin, Index depth, float* to) {
-      const Index count = std::min(width, patches.columns() - first);
-      for (Index pixel = begin; pixel < begin + depth; ++pixel, to += width) {
+    const auto pack_patches = [&](Index first, Index count, Index begin, Index depth, float* to) {
+      for (Index pixel = begin; pixel < begin + depth; ++pixel, to += kernels_->tile_columns) {
         patches.copy(pixel, first, count, to);
-        std::fill(to + count, to + width, 0.0F);
+        std::fill(to + count, to + kernels_->tile_columns, 0.0F);
       }
     };
     const auto rows = gradient.reshaped(Extents<2>{shape.depth, shape.rows});
@@ -108,9 +111,9 @@ class EigenTrainingBackend : public EigenBackend {
     output.stride = weights.stride(0);
     output.scale = scale;
     pool_->parallel_for(blocks.count(), [&](Index block, int thread) {
-      eigen::product_block(*kernels_, shape, blocks, block,
-                           scratch_[static_cast<std::size_t>(thread)], eigen::column_packer(rows),
-                           pack_patches, true, output);
+      eigen::product_block(*kernels_, *products_, shape, blocks, block,
+                           scratch_[static_cast<std::size_t>(thread)],
+                           eigen::rows_of(rows.permuted({1, 0})), pack_patches, true, output);
     });
   }
 
@@ -315,7 +318,7 @@ class EigenTrainingBackend : public EigenBackend {
   template <class Body>
   RowSums sum_rows(Index rows, Index width, const Body& body) {
     const Index blocks = (rows + kSumRows - 1) / kSumRows;
-    float* partial = products_.take(std::max<Index>(1, blocks * width));
+    float* partial = memory_.take(std::max<Index>(1, blocks * width));
     std::fill_n(partial, blocks * width, 0.0F);
     for_row_blocks(rows, kSumRows, [&](Index begin, Index count) {
       body(begin, count, partial + begin / kSumRows * width);

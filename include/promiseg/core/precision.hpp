@@ -1,0 +1,30 @@
+// The number format of matrix products' inputs.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+#include "promiseg/core/error.hpp"
+
+namespace promiseg {
+
+/// What weights and the inputs of matrix products are rounded to. Sums, norms, softmax and
+/// everything between layers are float32 in both.
+enum class Precision { fp32, bf16 };
+
+inline constexpr std::array<std::string_view, 2> kPrecisionNames = {"fp32", "bf16"};
+
+inline std::string_view to_string(Precision precision) {
+  return kPrecisionNames[static_cast<std::size_t>(precision)];
+}
+
+/// The precision of a name in `kPrecisionNames`. Throws `invalid_argument`.
+inline Precision parse_precision(std::string_view name) {
+  for (std::size_t i = 0; i < kPrecisionNames.size(); ++i) {
+    if (kPrecisionNames[i] == name) return static_cast<Precision>(i);
+  }
+  fail(ErrorCode::invalid_argument, "precision: expected fp32 or bf16, got \"", name, "\"");
+}
+
+}  // namespace promiseg
