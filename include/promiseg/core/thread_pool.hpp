@@ -18,7 +18,9 @@ namespace promiseg {
 /// Runs loop bodies on a fixed number of threads, the calling one included. Parts are handed out
 /// one by one, so a slow thread does not hold up the others; which thread runs a part is not
 /// determined, so a body must write to places that depend on the part alone. Not reentrant: a body
-/// must not start another loop, and one pool serves one caller at a time.
+/// must not start another loop, and one pool serves one caller at a time. A thread that has nothing
+/// to do looks out for more for some microseconds before it sleeps, as loops follow one another
+/// closely; where other programs' threads want the processor, it yields to them.
 class ThreadPool {
  public:
   /// `threads` in all; 0 takes as many as the machine has processors. Throws `unsupported` if the
@@ -60,14 +62,17 @@ class ThreadPool {
       };
       parts_ = parts;
       next_.store(0, std::memory_order_relaxed);
-      running_ = size_ - 1;
+      running_.store(size_ - 1, std::memory_order_relaxed);
       error_ = nullptr;
-      ++generation_;
+      generation_.fetch_add(1, std::memory_order_release);
     }
     start_.notify_all();
     run_parts(0);
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return running_ == 0; });
+    const auto done = [this] { return running_.load(std::memory_order_acquire) == 0; };
+    if (!comes_soon(done)) {
+      std::unique_lock lock(mutex_);
+      done_.wait(lock, done);
+    }
     if (error_) std::rethrow_exception(error_);
   }
 
@@ -76,11 +81,32 @@ class ThreadPool {
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   }
 
+  static void pause() {
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    __builtin_ia32_pause();
+#else
+    std::this_thread::yield();
+#endif
+  }
+
+  /// Looks out for `ready` for some microseconds, if every thread can have a processor.
+  template <class Ready>
+  bool comes_soon(const Ready& ready) const {
+    constexpr int kLooks = 2000;
+    constexpr int kLooksBetweenYields = 64;
+    for (int i = 0; i < kLooks && size_ <= processors_; ++i) {
+      if (ready()) return true;
+      pause();
+      if (i % kLooksBetweenYields == kLooksBetweenYields - 1) std::this_thread::yield();
+    }
+    return ready();
+  }
+
   /// Ends the threads that were started.
   void stop() {
     {
       const std::scoped_lock lock(mutex_);
-      stopping_ = true;
+      stopping_.store(true, std::memory_order_release);
     }
     start_.notify_all();
     for (std::thread& worker : workers_) worker.join();
@@ -88,19 +114,22 @@ class ThreadPool {
 
   void work(int thread) {
     std::size_t seen = 0;
+    const auto called = [&] {
+      return stopping_.load(std::memory_order_acquire) ||
+             generation_.load(std::memory_order_acquire) != seen;
+    };
     while (true) {
-      {
+      if (!comes_soon(called)) {
         std::unique_lock lock(mutex_);
-        start_.wait(lock, [&] { return stopping_ || generation_ != seen; });
-        if (stopping_) return;
-        seen = generation_;
+        start_.wait(lock, called);
       }
+      if (stopping_.load(std::memory_order_acquire)) return;
+      ++seen;  // no loop begins before all threads are done with the one before
       run_parts(thread);
-      {
-        const std::scoped_lock lock(mutex_);
-        --running_;
+      if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        const std::scoped_lock lock(mutex_);  // or the caller could miss it on its way to sleep
+        done_.notify_one();
       }
-      done_.notify_one();
     }
   }
 
@@ -117,13 +146,14 @@ class ThreadPool {
   }
 
   int size_;
+  int processors_ = default_size();
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable start_;
   std::condition_variable done_;
-  std::size_t generation_ = 0;
-  int running_ = 0;
-  bool stopping_ = false;
+  std::atomic<std::size_t> generation_{0};
+  std::atomic<int> running_{0};
+  std::atomic<bool> stopping_{false};
   std::exception_ptr error_;
 
   const void* body_ = nullptr;

@@ -98,18 +98,25 @@ class MaskDecoder {
     }
   }
 
-  /// keys [B, h, w, C]: embedding plus dense prompt, overwritten. key_pe [h, w, C].
+  /// image [B, h, w, C]: embedding plus dense prompt; it may be broadcast over B, then what depends
+  /// on it alone is computed once. keys, of its shape, are working memory and may be the image's
+  /// own. key_pe [h, w, C].
   /// tokens [B, output_tokens + prompt tokens, C], overwritten.
   /// logits [B, mask tokens, 4h, 4w], iou [B, mask tokens]. All on the backend.
-  void operator()(nn::Workspace<B>& workspace, TensorView<float, 4> keys,
-                  TensorView<const float, 3> key_pe, TensorView<float, 3> tokens,
-                  TensorView<float, 4> logits, TensorView<float, 2> iou) const {
+  void operator()(nn::Workspace<B>& workspace, TensorView<const float, 4> image,
+                  TensorView<float, 4> keys, TensorView<const float, 3> key_pe,
+                  TensorView<float, 3> tokens, TensorView<float, 4> logits,
+                  TensorView<float, 2> iou) const {
     const auto frame = workspace.frame();
     const Extents<3> flat{keys.extent(0), keys.extent(1) * keys.extent(2), width_};
     const auto token_pe = workspace.tensor(tokens.extents());
     workspace.backend().copy(tokens.with_unit_axis(0), token_pe.with_unit_axis(0));
-    transformer_(workspace, {tokens, keys.reshaped(flat), token_pe,
-                             key_pe.reshaped(Extents<3>{1, flat[1], flat[2]}).broadcast_to(flat)});
+    const auto for_all = [&](TensorView<const float, 3> one) {  // [h, w, C] to [B, h * w, C]
+      return one.reshaped(Extents<3>{1, flat[1], flat[2]}).broadcast_to(flat);
+    };
+    const auto image_tokens =
+        image.is_contiguous() ? image.reshaped(flat) : for_all(image.select(0, 0));
+    transformer_(workspace, {tokens, image_tokens, keys.reshaped(flat), token_pe, for_all(key_pe)});
     predict_masks(workspace, keys, tokens, logits);
     gather_token(workspace, tokens, 0,
                  [&](TensorView<float, 2> token) { iou_head_(workspace, token, iou); });

@@ -72,18 +72,19 @@ class PromptedDecoder {
     const auto batch = static_cast<Index>(prompts.size());
     const auto features = nn::upload(workspace_, embedding).with_unit_axis(0);
     const auto keys = workspace_.tensor(dense_extents(batch));
-    const auto broadcast = features.broadcast_to(keys.extents());
+    TensorView<const float, 4> image = keys;
     if (encode_dense(prompts, keys)) {
-      backend().add(broadcast, keys, keys);
+      backend().add(features.broadcast_to(keys.extents()), keys, keys);
     } else {
-      backend().add(broadcast, prompt_encoder_.no_mask().broadcast_to(keys.extents()), keys);
+      backend().add(features, prompt_encoder_.no_mask().broadcast_to(features.extents()), features);
+      image = features.broadcast_to(keys.extents());
     }
     const Index masks = config_.mask_tokens();
     const Tensor<float, 3> host_tokens = decoder_tokens(prompts, token_shift);
     const auto tokens = nn::upload(workspace_, host_tokens.view());
     const auto logits = workspace_.tensor(Extents<4>{batch, masks, 4 * grid, 4 * grid});
     const auto iou = workspace_.tensor(Extents<2>{batch, masks});
-    mask_decoder_(workspace_, keys, prompt_encoder_.dense_pe(), tokens, logits, iou);
+    mask_decoder_(workspace_, image, keys, prompt_encoder_.dense_pe(), tokens, logits, iou);
     return {nn::download<4>(workspace_, logits), nn::download<2>(workspace_, iou)};
   }
 

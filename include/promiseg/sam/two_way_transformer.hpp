@@ -61,20 +61,26 @@ inline TwoWayTransformerWeights two_way_transformer_weights(nn::WeightSource& so
   return weights;
 }
 
-/// The tensors that a pass through the transformer works on.
+/// The tensors that a pass through the transformer works on. What the first block computes from
+/// the image alone it computes once, if the items share the image.
 struct TwoWayState {
   TensorView<float, 3> queries;         ///< [B, N, C], updated
-  TensorView<float, 3> keys;            ///< [B, M, C], the image's tokens, updated
+  TensorView<const float, 3> image;     ///< [B, M, C], its tokens; may be broadcast over B
+  TensorView<float, 3> keys;            ///< [B, M, C], what becomes of them; may be the same memory
   TensorView<const float, 3> query_pe;  ///< [B, N, C], the tokens as they came in
   TensorView<const float, 3> key_pe;    ///< [B, M, C], may be broadcast over B
 };
 
 namespace detail {
 
-/// out = a + b for token tensors.
+/// out = a + b for token tensors; where all items share both, they share the sum.
 template <Backend B>
 TensorView<float, 3> sum(nn::Workspace<B>& workspace, TensorView<const float, 3> a,
                          TensorView<const float, 3> b) {
+  if (a.extent(0) > 1 && a.stride(0) == 0 && b.stride(0) == 0) {
+    const auto once = sum(workspace, a.slice(0, 0, 1), b.slice(0, 0, 1));
+    return once.broadcast_to(a.extents());
+  }
   const auto out = workspace.tensor(a.extents());
   workspace.backend().add(a.with_unit_axis(0), b.with_unit_axis(0), out.with_unit_axis(0));
   return out;
@@ -104,7 +110,8 @@ class TwoWayBlock {
 
   void operator()(nn::Workspace<B>& workspace, const TwoWayState& state) const {
     const auto frame = workspace.frame();
-    const auto& [queries, keys, query_pe, key_pe] = state;
+    const auto& [queries, original, keys, query_pe, key_pe] = state;
+    const TensorView<const float, 3> image = first_ ? original : keys;
     const auto rows = detail::token_rows(queries);
     if (first_) {
       const auto attended = workspace.tensor(queries.extents());
@@ -115,16 +122,19 @@ class TwoWayBlock {
       self_attention_(workspace, q, q, queries, queries, queries);
       norm1_(workspace, rows, rows);
     }
-    const auto positioned_keys = detail::sum(workspace, keys, key_pe);
+    const auto positioned_image = detail::sum(workspace, image, key_pe);
 
-    token_to_image_(workspace, detail::sum(workspace, queries, query_pe), positioned_keys, keys,
+    token_to_image_(workspace, detail::sum(workspace, queries, query_pe), positioned_image, image,
                     queries, queries);
     norm2_(workspace, rows, rows);
 
     mlp_(workspace, rows, rows, rows);
     norm3_(workspace, rows, rows);
 
-    image_to_token_(workspace, positioned_keys, detail::sum(workspace, queries, query_pe), queries,
+    if (image.data() != keys.data()) {
+      workspace.backend().copy(image.with_unit_axis(0), keys.with_unit_axis(0));
+    }
+    image_to_token_(workspace, positioned_image, detail::sum(workspace, queries, query_pe), queries,
                     keys, keys);
     norm4_(workspace, detail::token_rows(keys), detail::token_rows(keys));
   }

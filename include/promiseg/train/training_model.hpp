@@ -109,7 +109,7 @@ class TrainingModel {
     const Index masks = model_.mask_tokens();
     const auto logits = workspace_.tensor(Extents<4>{items, masks, 4 * grid, 4 * grid});
     const auto iou = workspace_.tensor(Extents<2>{items, masks});
-    (*decoder_)(workspace_, keys, prompt_encoder_->dense_pe(), tokens, logits, iou);
+    (*decoder_)(workspace_, keys, keys, prompt_encoder_->dense_pe(), tokens, logits, iou);
 
     const auto chosen = logits.select(1, pack_.mask_token);
     result.logits = Tensor<float, 3>(chosen);
