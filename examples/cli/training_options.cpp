@@ -238,6 +238,9 @@ void check_options(const TrainingOptions& options) {
   if (options.common.backend == "reference") {
     throw UsageError("training runs on the backend eigen; the reference would take days");
   }
+  if (options.common.precision != "fp32") {
+    throw UsageError("training runs at --precision fp32; the pack then serves both");
+  }
   try {
     if (!options.window.empty()) parse_window(options.window);
   } catch (const Error& error) {

@@ -2,10 +2,12 @@
 #include <memory>
 #include <optional>
 
+#include "backend_choice.hpp"
 #include "command.hpp"
 #include "config_argument.hpp"
 #include "convert.hpp"
 #include "inspect.hpp"
+#include "memory_plan.hpp"
 #include "sort_tensors.hpp"
 #include "synth.hpp"
 
@@ -128,11 +130,17 @@ struct FileArguments {
   CommonOptions common;
   std::string file;
   std::string model;
+  bool memory = false;
 };
 
 void inspect(const FileArguments& arguments) {
-  const Json description = tools::inspect(arguments.file);
+  Json description = tools::inspect(arguments.file);
   arguments.common.say(tools::to_text(description));
+  if (arguments.memory) {
+    const MemoryPlan plan = plan_memory(ModelFile(arguments.file), eigen_options(arguments.common));
+    arguments.common.say(to_text(plan));
+    description.set("memory", to_json(plan));
+  }
   arguments.common.print(description);
 }
 
@@ -207,6 +215,10 @@ void add_inspect_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "inspect", "Show what a model, pack, checkpoint or safetensors file holds");
   command->add_option("file", arguments->file, "The file")->required();
+  command->add_flag("--memory", arguments->memory,
+                    "Also tell what a model takes to run, without running it; depends on "
+                    "--precision and --threads");
+  arguments->common.add_arithmetic_to(*command);
   arguments->common.add_output_to(*command);
   command->callback([arguments] { inspect(*arguments); });
 }

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "compare.hpp"
-#include "promiseg/core/precision.hpp"
 #include "promiseg/eigen/isa.hpp"
 
 namespace promiseg::conformance {
@@ -33,14 +32,11 @@ struct Candidate {
   Comparison worst = {};  ///< the largest of each number over the cases so far
 };
 
-/// One for every instruction set of this machine. In float32 `avx512bf16` is `avx512` itself.
+/// One for every instruction set of this machine.
 template <Backend B>
 std::vector<Candidate<B>> candidates(Precision precision) {
   std::vector<Candidate<B>> all;
-  for (const eigen::Isa isa : eigen::available_isas()) {
-    if (precision == Precision::fp32 && isa == eigen::Isa::avx512bf16) continue;
-    all.emplace_back(isa, precision);
-  }
+  for (const eigen::Isa isa : eigen::distinct_isas(precision)) all.emplace_back(isa, precision);
   return all;
 }
 

@@ -74,9 +74,11 @@ inline Prompts fixture_prompts(const SafetensorsFile& fixture, const std::string
 
 /// Calls `body(name, backend)` for the CPU backend with every instruction set of this processor.
 template <class Body>
-void for_each_instruction_set(const Body& body) {
-  for (eigen::Isa isa : eigen::available_isas()) {
-    body("eigen/" + std::string(to_string(isa)), EigenBackend({.instruction_set = isa}));
+void for_each_instruction_set(const Body& body, Precision precision = Precision::fp32) {
+  for (eigen::Isa isa : eigen::distinct_isas(precision)) {
+    const std::string name = "eigen/" + std::string(to_string(isa));
+    body(name + (precision == Precision::fp32 ? "" : "/" + std::string(to_string(precision))),
+         EigenBackend({.instruction_set = isa, .precision = precision}));
   }
 }
 

@@ -35,6 +35,13 @@ inline constexpr Tolerance kTokenShift{5e-6, 1e-5};         ///< IPS
 inline constexpr double kPointsAbsolute = 2e-3;             ///< APM's points, pixels of 1024
 inline constexpr double kFlippedPixels = 1e-4;              ///< part of a mask's pixels
 
+/// At bf16, as close to the original in fp32 as PyTorch's own bf16 is (recorded for a small SAM
+/// with random weights and for LiteMedSAM); the second number is not bounded there.
+inline constexpr Tolerance kBfloat16Embedding{1.2e-2, 1.0};
+inline constexpr Tolerance kBfloat16Logits{5.5e-2, 1.0};
+inline constexpr Tolerance kBfloat16TinyVit{5.8e-2, 1.0};
+inline constexpr double kBfloat16BoxIou = 0.98;  ///< of a mask from a box with the recorded one
+
 /// How far a result lies from its reference.
 struct Difference {
   double relative = 0;  ///< as in `Tolerance`
@@ -112,6 +119,18 @@ Index flipped_pixels(TensorView<A, 2> a, TensorView<B, 2> b) {
   Index flipped = 0;
   for_each_pair(a, b, [&](int x, int y) { flipped += (x != 0) != (y != 0) ? 1 : 0; });
   return flipped;
+}
+
+/// Intersection over union of two masks.
+template <class A, class B>
+double overlap(TensorView<A, 2> a, TensorView<B, 2> b) {
+  Index both = 0;
+  Index either = 0;
+  for_each_pair(a, b, [&](int x, int y) {
+    both += x != 0 && y != 0 ? 1 : 0;
+    either += x != 0 || y != 0 ? 1 : 0;
+  });
+  return static_cast<double>(both) / static_cast<double>(either);
 }
 
 /// Checks a mask against a recorded one of 0 and 1, and prints what was measured.

@@ -329,15 +329,25 @@ TEST_CASE("predictor: one embedding serves any number of prompts, in any order")
 
 TEST_CASE("predictor: results do not depend on the number of threads") {
   for (const ModelConfig& config : {small_vit(), small_tiny_vit()}) {
-    for (eigen::Isa isa : eigen::available_isas()) {
-      CAPTURE(to_string(isa));
-      auto one = make_predictor(EigenBackend({.threads = 1, .instruction_set = isa}), config);
-      auto three = make_predictor(EigenBackend({.threads = 3, .instruction_set = isa}), config);
-      const Prompts prompts = {box_prompt(5, 5, 40, 30)};
-      const ImageEmbedding embedding = one.encode(picture(40, 60));
-      CHECK(same_bits(embedding.features, three.encode(picture(40, 60)).features));
-      CHECK(same_bits(one.predict(embedding, prompts).front(),
-                      three.predict(embedding, prompts).front()));
+    for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+      for_each_instruction_set(
+          [&](const std::string& name, const EigenBackend& backend) {
+            CAPTURE(name);
+            const auto on_threads = [&](int threads) {
+              return make_predictor(EigenBackend({.threads = threads,
+                                                  .instruction_set = backend.instruction_set(),
+                                                  .precision = backend.precision()}),
+                                    config);
+            };
+            auto one = on_threads(1);
+            auto three = on_threads(3);
+            const Prompts prompts = {box_prompt(5, 5, 40, 30)};
+            const ImageEmbedding embedding = one.encode(picture(40, 60));
+            CHECK(same_bits(embedding.features, three.encode(picture(40, 60)).features));
+            CHECK(same_bits(one.predict(embedding, prompts).front(),
+                            three.predict(embedding, prompts).front()));
+          },
+          precision);
     }
   }
 }

@@ -151,6 +151,29 @@ TEST_CASE("sam_tiny: prompts and masks") {
   });
 }
 
+TEST_CASE("sam_tiny: bfloat16") {
+  const SafetensorsFile fixture = open_fixture("sam_tiny");
+  const ModelFile file(tiny_model().path());
+  const Tensor<float, 3> input = encoder_input(fixture);
+  const auto recorded = fixture.view<float, 4>("enc.embedding");
+  const Tensor<float, 3> exact(recorded.select(0, 0).permuted({1, 2, 0}));
+  const auto check = [&](const std::string& name, auto backend) {
+    Predictor predictor(std::move(backend), file);
+    const Tensor<float, 3> embedding = encode(predictor.model(), input);
+    check_close(name + " enc.embedding", channels_first(embedding.view()), recorded,
+                kBfloat16Embedding);
+    for (const std::string prompt : {"point5", "box", "mask_points"}) {
+      const std::string prefix = "case." + prompt + ".";
+      const DecodedMasks decoded =
+          predictor.model().decode(exact.view(), fixture_prompts(fixture, prefix));
+      check_close(name + " " + prompt, decoded.logits.view().slice(1, 1, 3),
+                  fixture.view<float, 4>(prefix + "low_res_multi"), kBfloat16Logits);
+    }
+  };
+  check("reference/bf16", ReferenceBackend(Precision::bf16));
+  for_each_instruction_set(check, Precision::bf16);
+}
+
 TEST_CASE("sam_tiny: postprocessing") {
   const SafetensorsFile fixture = open_fixture("sam_tiny");
   const ModelConfig config = fixture_config(fixture, "vit_b");

@@ -296,6 +296,20 @@ TEST_CASE("segment: threads do not change the masks, and the reference backend a
   CHECK(differing(read_mask(many.at("mask").as_string()), expected) <= expected.size() / 500);
 }
 
+TEST_CASE("segment: bfloat16 is close to float32") {
+  const CommandFixture fixture("litemedsam");
+  const Json full = fixture.segment("full", {"--box", "10,5,40,35"});
+  const Arguments half = {"--box", "10,5,40,35", "--precision", "bf16"};
+  const Json fast = fixture.segment("fast", half);
+  CHECK(object(fast, 0).at("score") != object(full, 0).at("score"));
+  CHECK(object(fast, 0).at("score").as_number() ==
+        doctest::Approx(object(full, 0).at("score").as_number()).epsilon(0.05));
+  Arguments slow = half;
+  slow.insert(slow.end(), {"--backend", "reference"});
+  CHECK(object(fixture.segment("slow", slow), 0).at("score").as_number() ==
+        doctest::Approx(object(fast, 0).at("score").as_number()).epsilon(0.02));
+}
+
 TEST_CASE("segment: the model that is found when none is named") {
   const CommandFixture fixture;
   const Arguments segment = {"segment", fixture.image(), "--box", "10,5,40,35",

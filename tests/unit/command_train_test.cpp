@@ -719,6 +719,7 @@ TEST_CASE("train: wrong usage") {
   refused({"--method", "apm", "--config", R"({"tap_blocks": [3]})"}, "tap_blocks");
   refused({"--optimiser", "adam", "--weight-decay", "0.1"}, "--weight-decay");
   refused({"--backend", "reference"}, "reference");
+  refused({"--precision", "bf16"}, "fp32");
   refused({"--window", "9,1"}, "window");
   refused({"--epochs", "0"}, "epochs");
   refused({"--batch", "0"}, "batch");

@@ -23,9 +23,11 @@ namespace promiseg {
 /// closely; where other programs' threads want the processor, it yields to them.
 class ThreadPool {
  public:
-  /// `threads` in all; 0 takes as many as the machine has processors. Throws `unsupported` if the
-  /// system does not let so many start.
-  explicit ThreadPool(int threads = 0) : size_(threads > 0 ? threads : default_size()) {
+  /// `threads` in all; 0 takes as many as the machine has processors. A pool with `works` off
+  /// runs no loop body. Throws `unsupported` if the system does not let so many start.
+  explicit ThreadPool(int threads = 0, bool works = true)
+      : size_(threads > 0 ? threads : default_size()), works_(works) {
+    if (!works_) return;
     try {
       workers_.reserve(static_cast<std::size_t>(size_ - 1));
       for (int worker = 1; worker < size_; ++worker) {
@@ -50,6 +52,7 @@ class ThreadPool {
   /// returns when all are done. The first exception of a body is thrown again here.
   template <class Body>
   void parallel_for(Index parts, const Body& body) {
+    if (!works_) return;
     if (size_ == 1 || parts <= 1) {
       for (Index part = 0; part < parts; ++part) body(part, 0);
       return;
@@ -146,6 +149,7 @@ class ThreadPool {
   }
 
   int size_;
+  bool works_;
   int processors_ = default_size();
   std::vector<std::thread> workers_;
   std::mutex mutex_;

@@ -60,9 +60,24 @@ class AttentionHead {
         padded_depth_(round_up(shape.depth, table.tile_columns)),
         panels_(scratch.panels.take(round_up(shape.keys(), table.tile_columns) * key_words_)),
         values_(scratch.values.take(padded_depth_ * value_words_)),
-        line_(scratch.line.take(2 * shape.depth + kRowStride)) {
+        line_(scratch.line.take(line_size(shape))) {
     require(key_words_ <= kRowWords, ErrorCode::unsupported, "attention: a head of ", shape.depth,
             " channels: expected at most ", kRowWords * kernels.values_per_word);
+  }
+
+  /// Makes room for every thread, for heads of this shape or fewer queries.
+  static void reserve_for(const KernelTable& table, const ProductKernels& kernels,
+                          const HeadShape& shape, int threads, ThreadScratch* scratch) {
+    const Index padded_depth = round_up(shape.depth, table.tile_columns);
+    const Index rows = round_up(std::max(kQueries, shape.queries), table.tile_rows);
+    reserve(scratch, threads,
+            {{&ThreadScratch::panels,
+              round_up(shape.keys(), table.tile_columns) * kernels.words(shape.depth)},
+             {&ThreadScratch::values, padded_depth * kernels.words(shape.keys())},
+             {&ThreadScratch::line, line_size(shape)},
+             {&ThreadScratch::rows, rows * kRowStride},
+             {&ThreadScratch::scores, kQueries * kRowStride},
+             {&ThreadScratch::mixed, kQueries * padded_depth}});
   }
 
   /// Packs all keys and values.
@@ -149,6 +164,9 @@ class AttentionHead {
   }
 
  private:
+  /// Two vectors, and a packed one.
+  static Index line_size(const HeadShape& shape) { return 2 * shape.depth + kRowStride; }
+
   static constexpr Index kQueries = 48;  // at a time: whole tiles of rows of every instruction set
 
   /// scores = log2(e) * scale * q k^T

@@ -25,6 +25,16 @@ struct EigenOptions {
   int threads = 0;                                 ///< 0: one for every processor
   std::optional<eigen::Isa> instruction_set = {};  ///< empty: `eigen::default_isa`
   Precision precision = Precision::fp32;           ///< of weights and of what they multiply
+  bool computes = true;  ///< false: memory is taken and nothing computed, to learn how much it is
+};
+
+/// Bytes that an `EigenBackend` has handed out or holds.
+struct EigenMemory {
+  std::size_t packed = 0;     ///< weight matrices
+  std::size_t allocated = 0;  ///< other weights, and the tensors of models
+  std::size_t scratch = 0;    ///< its own working memory
+
+  std::size_t total() const { return packed + allocated + scratch; }
 };
 
 /// Models `Backend` on host memory. One object serves one thread at a time; results do not depend
@@ -36,7 +46,7 @@ class EigenBackend {
   /// Throws `unsupported` for an instruction set that this processor does not have,
   /// `invalid_argument` if the environment names none.
   explicit EigenBackend(const EigenOptions& options = {})
-      : pool_(std::make_unique<ThreadPool>(options.threads)),
+      : pool_(std::make_unique<ThreadPool>(options.threads, options.computes)),
         scratch_(static_cast<std::size_t>(pool_->size())),
         kernels_(&eigen::kernels_for(checked(options.instruction_set))),
         products_(&kernels_->products(options.precision)) {}
@@ -46,13 +56,27 @@ class EigenBackend {
   int threads() const { return pool_->size(); }
   eigen::Isa instruction_set() const { return kernels_->isa; }
   Precision precision() const { return products_->precision; }
-  Buffer allocate(std::size_t size) { return allocate_host(size); }
+
+  /// What was ever packed and allocated (models keep what they take), and the scratch memory.
+  EigenMemory memory() const {
+    EigenMemory use = memory_use_;
+    use.scratch = memory_.bytes() + positions_[0].bytes() + positions_[1].bytes();
+    for (const eigen::ThreadScratch& thread : scratch_) use.scratch += thread.bytes();
+    return use;
+  }
+
+  Buffer allocate(std::size_t size) {
+    memory_use_.allocated += size;
+    return allocate_host(size);
+  }
 
   void upload(TensorView<const float, 1> from, TensorView<float, 1> to) { copy_vector(from, to); }
   void download(TensorView<const float, 1> from, TensorView<float, 1> to) { copy_vector(from, to); }
 
   PackedMatrix pack(TensorView<const float, 2> weights) {
-    return {*products_, weights, kernels_->tile_columns};
+    PackedMatrix packed(*products_, weights, kernels_->tile_columns, *pool_, scratch_.data());
+    memory_use_.packed += packed.bytes();
+    return packed;
   }
 
   void gemm(TensorView<const float, 2> in, const PackedMatrix& weights, const Epilogue<2>& epilogue,
@@ -200,6 +224,7 @@ class EigenBackend {
 
   void mean_pixels(TensorView<const float, 4> in, TensorView<float, 2> out) {
     require_mean_pixels(in, out);
+    eigen::reserve(scratch_.data(), threads(), {{&eigen::ThreadScratch::line, in.extent(3)}});
     pool_->parallel_for(in.extent(0), [&](Index n, int thread) {
       // Rows are summed on their own first: long sums of floats lose digits.
       float* sums = scratch_[static_cast<std::size_t>(thread)].line.take(in.extent(3));
@@ -369,7 +394,8 @@ class EigenBackend {
 
   std::unique_ptr<ThreadPool> pool_;
   std::vector<eigen::ThreadScratch> scratch_;
-  eigen::Scratch memory_;  // of all threads together
+  EigenMemory memory_use_;  // but for the scratch memory
+  eigen::Scratch memory_;   // of all threads together
   eigen::Scratch positions_[2];
   const eigen::KernelTable* kernels_;
   const eigen::ProductKernels* products_;

@@ -37,6 +37,9 @@ struct GemmPlan {
   static constexpr Index kStepsInCache = 2;
   static constexpr Index kMinParts = 16;  // enough for many threads, if the matrix is wide enough
 
+  /// Words of a block's packed rows.
+  Index packed_size() const { return steps_at_once * block_rows * kRowStride; }
+
   Index depth_step;     ///< inputs of one part of a sum
   Index steps;          ///< parts of a sum
   Index steps_at_once;  ///< all, so that an output is finished while it is in the cache, or one
@@ -64,7 +67,7 @@ class GemmBlock {
 
   void run(ThreadScratch& scratch) const {
     float* line = scratch.line.take(plan_.depth_step);
-    float* packed = scratch.rows.take(plan_.steps_at_once * step_stride());
+    float* packed = scratch.rows.take(plan_.packed_size());
     for (Index first = 0; first < plan_.steps; first += plan_.steps_at_once) {
       for (Index i = 0; i < plan_.steps_at_once; ++i) {
         pack(first + i, line, packed + i * step_stride());
@@ -135,6 +138,8 @@ void packed_gemm(const KernelTable& table, ThreadPool& pool, ThreadScratch* scra
                  const PackedMatrix& weights, const FetchRow& fetch_row, const GemmOutput& output) {
   if (rows == 0 || weights.outputs() == 0) return;
   const GemmPlan plan(table, weights, rows);
+  reserve(scratch, pool.size(),
+          {{&ThreadScratch::line, plan.depth_step}, {&ThreadScratch::rows, plan.packed_size()}});
   pool.parallel_for(plan.row_blocks * plan.column_blocks, [&](Index part, int thread) {
     GemmBlock<FetchRow>(table, plan, weights, fetch_row, output, rows, part).run(scratch[thread]);
   });

@@ -30,6 +30,8 @@ class PackedPositions {
     const Index panels = (keys_ + table.tile_columns - 1) / table.tile_columns;
     stride_ = panels * table.tile_columns * words_;
     data_ = memory.take(vectors.extent(0) * stride_);
+    reserve(scratch, pool.size(),
+            {{&ThreadScratch::line, panel_scratch_size(kernels, vectors.extent(2))}});
     pool.parallel_for(vectors.extent(0), [&](Index i, int thread) {
       for (Index first = 0; first < keys_; first += table.tile_columns) {
         const auto some =
@@ -176,6 +178,16 @@ inline void grid_attention(const KernelTable& table, const ProductKernels& kerne
     by_row.emplace(table, kernels, position.rows, pool, scratch, memory[0]);
     by_column.emplace(table, kernels, position.columns, pool, scratch, memory[1]);
   }
+  const Index high = side > 0 ? side : task.q.extent(0);
+  const Index wide = side > 0 ? side : task.q.extent(1);
+  AttentionHead::reserve_for(table, kernels, {std::max(high, wide), high, wide, task.q.extent(3)},
+                             pool.size(), scratch);
+  if (by_row.has_value()) {
+    const Index queries = std::min(high, (high + splits - 1) / splits) * wide;
+    reserve(
+        scratch, pool.size(),
+        {{&ThreadScratch::by_row, queries * high}, {&ThreadScratch::by_column, queries * wide}});
+  }
   pool.parallel_for(windows * heads * splits, [&](Index part, int thread) {
     const Index split = part % splits;
     const WindowHead work(task, part / splits / heads, part / splits % heads);
@@ -204,6 +216,8 @@ inline void set_attention(const KernelTable& table, const ProductKernels& kernel
   const Index parts = std::max<Index>(1, task.q.extent(0) * heads);
   const Index splits = std::clamp<Index>((kMinParts + parts - 1) / parts, 1,
                                          std::max<Index>(1, queries / kMinQueries));
+  AttentionHead::reserve_for(table, kernels, {0, 1, task.k.extent(1), task.q.extent(3)},
+                             pool.size(), scratch);
   pool.parallel_for(task.q.extent(0) * heads * splits, [&](Index part, int thread) {
     const Index item = part / splits / heads;
     const Index head_index = part / splits % heads;

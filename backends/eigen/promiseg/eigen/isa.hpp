@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "promiseg/core/error.hpp"
+#include "promiseg/core/precision.hpp"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define PROMISEG_X86_TARGETS 1
@@ -53,6 +53,13 @@ inline std::vector<Isa> available_isas() {
     const auto isa = static_cast<Isa>(i);
     if (is_available(isa)) isas.push_back(isa);
   }
+  return isas;
+}
+
+/// Those of `available_isas` that have kernels of their own at this precision.
+inline std::vector<Isa> distinct_isas(Precision precision) {
+  std::vector<Isa> isas = available_isas();
+  if (precision == Precision::fp32) std::erase(isas, Isa::avx512bf16);  // as avx512
   return isas;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "promiseg/core/buffer.hpp"
+#include "promiseg/core/thread_pool.hpp"
 #include "promiseg/eigen/packing.hpp"
 
 namespace promiseg::eigen {
@@ -15,20 +16,24 @@ class PackedMatrix {
   PackedMatrix() = default;
 
   /// weights [outputs, inputs], as checkpoints store them.
-  PackedMatrix(const ProductKernels& kernels, TensorView<const float, 2> weights, Index width)
+  PackedMatrix(const ProductKernels& kernels, TensorView<const float, 2> weights, Index width,
+               ThreadPool& pool, ThreadScratch* scratch)
       : kernels_(&kernels), outputs_(weights.extent(0)), inputs_(weights.extent(1)), width_(width) {
     const Index panels = (outputs_ + width - 1) / width;
     buffer_ = allocate_host(static_cast<std::size_t>(panels * panel_size()) * sizeof(float));
-    auto* panel = static_cast<float*>(buffer_.data());
-    Scratch scratch;
-    for (Index first = 0; first < outputs_; first += width, panel += panel_size()) {
+    auto* packed = static_cast<float*>(buffer_.data());
+    reserve(scratch, pool.size(), {{&ThreadScratch::line, panel_scratch_size(kernels, inputs_)}});
+    pool.parallel_for(panels, [&](Index panel, int thread) {
+      const Index first = panel * width;
       const auto rows = weights.slice(0, first, std::min(width, outputs_ - first));
-      pack_panel(kernels, rows.permuted({1, 0}), width, scratch, panel);
-    }
+      pack_panel(kernels, rows.permuted({1, 0}), width, scratch[thread].line,
+                 packed + panel * panel_size());
+    });
   }
 
   Index outputs() const { return outputs_; }
   Index inputs() const { return inputs_; }
+  std::size_t bytes() const { return buffer_.size(); }
 
   /// Those that it was packed for.
   const ProductKernels& kernels() const { return *kernels_; }

@@ -37,6 +37,11 @@ inline void put_column(const float* words, Index count, Index width, float* colu
   for (Index k = 0; k < count; ++k) column[k * width] = words[k];
 }
 
+/// Floats that `pack_panel` takes of its scratch memory.
+inline Index panel_scratch_size(const ProductKernels& kernels, Index depth) {
+  return depth + kernels.words(depth);
+}
+
 /// Packs a matrix [depth, columns] of at most `width` columns into one panel [words][width];
 /// columns that do not exist become zero.
 inline void pack_panel(const ProductKernels& kernels, TensorView<const float, 2> matrix,
@@ -54,7 +59,7 @@ inline void pack_panel(const ProductKernels& kernels, TensorView<const float, 2>
     }
     return;
   }
-  float* line = scratch.take(depth + words);
+  float* line = scratch.take(panel_scratch_size(kernels, depth));
   float* packed = line + depth;
   for (Index j = 0; j < columns; ++j) {
     const float* column = matrix.data() + j * matrix.stride(1);

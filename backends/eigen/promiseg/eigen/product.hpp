@@ -38,6 +38,24 @@ struct ProductBlocks {
 
   Index count() const { return row_blocks * column_blocks; }
 
+  /// Values of a part of the sum.
+  static Index depth_step(const ProductKernels& kernels, const ProductShape& shape) {
+    return std::min(kRowWords * kernels.values_per_word, shape.depth);
+  }
+
+  /// Words of a block's packed panels.
+  Index panels_size(const ProductKernels& kernels, const ProductShape& shape) const {
+    return kernels.words(depth_step(kernels, shape)) * columns;
+  }
+
+  void reserve_for(const ProductKernels& kernels, const ProductShape& shape, int threads,
+                   ThreadScratch* scratch) const {
+    reserve(scratch, threads,
+            {{&ThreadScratch::line, panel_scratch_size(kernels, depth_step(kernels, shape))},
+             {&ThreadScratch::rows, rows * kRowStride},
+             {&ThreadScratch::panels, panels_size(kernels, shape)}});
+  }
+
   Index rows;
   Index columns;
   Index row_blocks = 0;
@@ -56,9 +74,9 @@ void product_block(const KernelTable& table, const ProductKernels& kernels,
   const Index row_end = std::min(shape.rows, row_begin + blocks.rows);
   const Index column_begin = block % blocks.column_blocks * blocks.columns;
   const Index column_end = std::min(shape.columns, column_begin + blocks.columns);
-  const Index depth_step = std::min(kRowWords * kernels.values_per_word, shape.depth);
+  const Index depth_step = ProductBlocks::depth_step(kernels, shape);
   float* rows = scratch.rows.take(blocks.rows * kRowStride);
-  float* panels = scratch.panels.take(kernels.words(depth_step) * blocks.columns);
+  float* panels = scratch.panels.take(blocks.panels_size(kernels, shape));
   for (Index begin = 0; begin < shape.depth; begin += depth_step) {
     const Index depth = std::min(depth_step, shape.depth - begin);
     GemmTile tile;
@@ -116,6 +134,7 @@ inline void batched_product(const KernelTable& table, const ProductKernels& kern
   if (out.empty()) return;
   require(shape.depth > 0, ErrorCode::shape_mismatch, "batched_gemm: a product over no elements");
   const ProductBlocks blocks(table, shape);
+  blocks.reserve_for(kernels, shape, pool.size(), scratch);
   pool.parallel_for(out.extent(0) * blocks.count(), [&](Index part, int thread) {
     const Index item = part / blocks.count();
     const auto to = out.select(0, item);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 
 #include "promiseg/core/buffer.hpp"
 
@@ -17,6 +18,8 @@ class Scratch {
     return static_cast<float*>(buffer_.data());
   }
 
+  std::size_t bytes() const { return buffer_.size(); }
+
  private:
   Buffer buffer_;
 };
@@ -31,7 +34,26 @@ struct ThreadScratch {
   Scratch mixed;      ///< weighted sums of values
   Scratch by_row;     ///< relative positions of queries and key rows
   Scratch by_column;  ///< and key columns
+
+  std::size_t bytes() const {
+    return line.bytes() + rows.bytes() + panels.bytes() + values.bytes() + scores.bytes() +
+           mixed.bytes() + by_row.bytes() + by_column.bytes();
+  }
 };
+
+/// Floats that a thread needs for some purpose.
+struct ScratchSize {
+  Scratch ThreadScratch::*purpose;
+  Index count;
+};
+
+/// Makes room for every thread, whichever of them will need it: so a second run of the same shapes
+/// takes no memory.
+inline void reserve(ThreadScratch* scratch, int threads, std::initializer_list<ScratchSize> sizes) {
+  for (int thread = 0; thread < threads; ++thread) {
+    for (const ScratchSize& size : sizes) (scratch[thread].*size.purpose).take(size.count);
+  }
+}
 
 /// Rounds `count` up to whole multiples of `step`.
 inline Index round_up(Index count, Index step) { return (count + step - 1) / step * step; }

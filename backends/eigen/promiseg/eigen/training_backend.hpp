@@ -99,6 +99,7 @@ class EigenTrainingBackend : public EigenBackend {
     require_gradient_of(in, geometry, gradient, "conv2d_weight_gradient");
     const eigen::ProductShape shape{weights.extent(0), weights.extent(1), patches.rows()};
     const eigen::ProductBlocks blocks(*kernels_, shape);
+    blocks.reserve_for(*products_, shape, threads(), scratch_.data());
     const auto pack_patches = [&](Index first, Index count, Index begin, Index depth, float* to) {
       for (Index pixel = begin; pixel < begin + depth; ++pixel, to += kernels_->tile_columns) {
         patches.copy(pixel, first, count, to);

@@ -1,0 +1,33 @@
+// How much memory a model takes, known before it runs.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "promiseg/eigen/backend.hpp"
+#include "promiseg/io/json.hpp"
+#include "promiseg/sam/model_file.hpp"
+
+namespace promiseg::cli {
+
+/// Bytes. The program itself and its images come on top: some ten megabytes, and about ten bytes
+/// for every pixel of an image.
+struct MemoryPlan {
+  std::size_t loading = 0;  ///< the file, what is converted of it, and the prepared weights
+  std::size_t weights = 0;  ///< prepared, as long as the model lives
+  std::size_t working = 0;  ///< the rest of what a run takes: tensors and scratch memory
+
+  std::size_t running() const { return weights + working; }
+  std::size_t peak() const { return loading > running() ? loading : running(); }
+};
+
+/// What encoding an image and decoding one box take on the CPU backend, exactly: the model's own
+/// code runs, with a backend that takes the memory and computes nothing. `options.computes` is
+/// ignored. Throws what `Predictor` throws.
+MemoryPlan plan_memory(const ModelFile& file, EigenOptions options);
+
+/// For `--json`, and for people.
+Json to_json(const MemoryPlan& plan);
+std::string to_text(const MemoryPlan& plan);
+
+}  // namespace promiseg::cli
