@@ -110,12 +110,21 @@ struct Bfloat16Words {
 };
 
 #if PROMISEG_X86_TARGETS
+// Clang wants to see that assembly's operands exist; it inlines these functions only after the
+// template has been inlined into one of the same target.
+#if defined(__clang__)
+#define PROMISEG_INLINE_AVX512BF16 \
+  __attribute__((target("avx512bf16,avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))) inline
+#else
+#define PROMISEG_INLINE_AVX512BF16 PROMISEG_INLINE
+#endif
+
 /// The same with the instructions of AVX-512-BF16, which take denormal numbers for zero. Written in
 /// assembly, since an intrinsic cannot be inlined into a template that has no target attribute.
 struct Bfloat16DotWords : Bfloat16Words {
   template <int Lanes>
-  PROMISEG_INLINE static void add_product(const float& a, const Floats<Lanes>& b,
-                                          Floats<Lanes>& sum) {
+  PROMISEG_INLINE_AVX512BF16 static void add_product(const float& a, const Floats<Lanes>& b,
+                                                     Floats<Lanes>& sum) {
     std::uint32_t word;
     std::memcpy(&word, &a, sizeof word);
     const Bits<Lanes> pair = Bits<Lanes>{} + word;
@@ -125,8 +134,8 @@ struct Bfloat16DotWords : Bfloat16Words {
   }
 
   template <int Lanes>
-  PROMISEG_INLINE static void pack(const Floats<Lanes>& first, const Floats<Lanes>& second,
-                                   Floats<Lanes>& words) {
+  PROMISEG_INLINE_AVX512BF16 static void pack(const Floats<Lanes>& first,
+                                              const Floats<Lanes>& second, Floats<Lanes>& words) {
     Floats<Lanes> packed;
     asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(packed) : "v"(first), "v"(second));
     words = packed;
