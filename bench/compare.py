@@ -36,9 +36,9 @@ def run_with_peak(command):
 
 def time_promiseg(bench, case, precision):
     name = f"model/{case}/{precision}"
-    out, peak = run_with_peak([bench, "--threads", "2", f"--benchmark_filter=^{name}$",
+    out, peak = run_with_peak([bench, "--threads", "2", "--no-probe", f"--benchmark_filter=^{name}$",
                                "--benchmark_format=json"])
-    results = json.loads(out)["benchmarks"]
+    results = json.loads(out)["benchmarks"] if out.strip() else []
     if not results:
         sys.exit(f"compare: {bench} has no benchmark {name}")
     return results[0]["real_time"] / 1000, peak
@@ -51,7 +51,8 @@ def time_peer(peer, case, engine):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", default="build/release/bin/promiseg_bench")
     parser.add_argument("--peer", help="the command that times the others")
     parser.add_argument("--engines", default="openvino-f32,openvino-bf16",

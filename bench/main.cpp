@@ -1,4 +1,5 @@
-// promiseg_bench: Google Benchmark's own options, and `--threads N` (2 if not given).
+// promiseg_bench: Google Benchmark's own options, `--threads N` (2 if not given), and `--no-probe`,
+// which leaves out measuring the machine.
 //
 //   promiseg_bench --threads 4 --benchmark_filter=kernel/gemm --benchmark_format=json
 #include <benchmark/benchmark.h>
@@ -54,6 +55,10 @@ int main(int argc, char** argv) {
     std::cerr << "promiseg_bench: --threads: expected a positive number\n";
     return 2;
   }
+  // It takes 256 MiB, which would hide what a small model takes.
+  const bool probes = std::erase_if(arguments, [](const char* argument) {
+                        return std::string_view(argument) == "--no-probe";
+                      }) == 0;
   int count = static_cast<int>(arguments.size());
   arguments.push_back(nullptr);
   benchmark::Initialize(&count, arguments.data());
@@ -62,7 +67,9 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext(
       "promiseg_instruction_set",
       std::string(promiseg::eigen::to_string(promiseg::eigen::default_isa())));
-  const promiseg::bench::Machine machine = promiseg::bench::measure_machine(*threads);
+  promiseg::bench::Machine machine;
+  machine.threads = *threads;
+  if (probes) machine = promiseg::bench::measure_machine(*threads);
   benchmark::AddCustomContext("promiseg_peak_fp32_gflops", std::to_string(machine.fp32_gflops));
   benchmark::AddCustomContext("promiseg_peak_bf16_gflops", std::to_string(machine.bf16_gflops));
   benchmark::AddCustomContext("promiseg_copy_gbs", std::to_string(machine.copy_gbs));

@@ -28,7 +28,9 @@ void measure(benchmark::State& state, const Machine& machine, Precision precisio
   if (work.flops > 0) {
     const double gflops = work.flops * runs_per_nanosecond;
     state.counters["GFLOP/s"] = gflops;
-    state.counters["of_peak"] = gflops / machine.gflops(precision);
+    if (machine.gflops(precision) > 0) {
+      state.counters["of_peak"] = gflops / machine.gflops(precision);
+    }
   }
   if (work.bytes > 0) state.counters["GB/s"] = work.bytes * runs_per_nanosecond;
 }

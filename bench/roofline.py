@@ -74,7 +74,8 @@ def draw(dots, peaks, bandwidth, context, labels):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", help="what promiseg_bench wrote")
     parser.add_argument("-o", "--output", required=True)
     parser.add_argument("--label", action="append", default=[])

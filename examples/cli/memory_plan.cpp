@@ -1,9 +1,11 @@
 #include "memory_plan.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 
-#include "promiseg/sam/predictor.hpp"
+#include "backend_choice.hpp"
+#include "promiseg/adapt/pack.hpp"
 
 namespace promiseg::cli {
 namespace {
@@ -13,29 +15,59 @@ std::string mebibytes(std::size_t bytes) {
   return std::to_string((bytes + kMebibyte - 1) / kMebibyte) + " MiB";
 }
 
-}  // namespace
-
-MemoryPlan plan_memory(const ModelFile& file, EigenOptions options) {
-  options.computes = false;
-  Predictor predictor(EigenBackend(options), file);
-  MemoryPlan plan;
-  plan.weights = predictor.backend().memory().total();
-  plan.loading = plan.weights;
-  for (const auto& [name, entry] : file.file().tensors()) {
-    plan.loading += entry.bytes.size();
+/// The tensors of a file, and those of other types as float32.
+std::size_t bytes_to_load(const SafetensorsFile& file) {
+  std::size_t bytes = 0;
+  for (const auto& [name, entry] : file.tensors()) {
+    bytes += entry.bytes.size();
     if (entry.dtype != DType::f32) {
-      plan.loading += entry.bytes.size() / size_of(entry.dtype) * sizeof(float);
+      bytes += entry.bytes.size() / size_of(entry.dtype) * sizeof(float);
     }
   }
-  const Index size = file.config().image_size;
-  const Tensor<float, 3> input({size, size, 3});
-  SamModel<EigenBackend>& model = predictor.model();
-  const EncodedImage encoded = model.encode(input.view(), {}, [](const EncoderStage&) {});
-  Prompt prompt;
-  prompt.box = BoxPrompt{0, 0, 1, 1};
-  model.decode(encoded.embedding.view(), Prompts{prompt});
+  return bytes;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const ModelFile& file, const std::vector<PackFile>& packs,
+                       EigenOptions options, std::size_t prompts) {
+  options.computes = false;
+  Predictor predictor(EigenBackend(options), file);
+  std::vector<std::unique_ptr<Pack<EigenBackend>>> loaded;
+  std::vector<Index> taps;
+  MemoryPlan plan;
+  plan.loading = bytes_to_load(file.file());
+  for (const PackFile& pack : packs) {
+    plan.loading += bytes_to_load(pack.file());
+    loaded.push_back(std::make_unique<Pack<EigenBackend>>(predictor, pack));
+    for (const Index tap : loaded.back()->taps()) taps.push_back(tap);
+  }
+  plan.weights = predictor.backend().memory().total();
+  plan.loading += plan.weights;
+
+  const Index side = file.config().image_size;
+  const ImageEmbedding embedding = predictor.encode(Image({side, side, 1}), taps);
+  for (const auto& pack : loaded) pack->prompts(embedding);
+  Prompt box;
+  box.box = BoxPrompt{0, 0, 1, 1};
+  predictor.model().decode(embedding.features.view(), Prompts(prompts, box));
   plan.working = predictor.backend().memory().total() - plan.weights;
+  for (const auto& [tap, features] : embedding.taps) {
+    plan.working += static_cast<std::size_t>(features.size()) * sizeof(float);
+  }
   return plan;
+}
+
+void require_enough_memory(const CommonOptions& options, const ModelFile& file,
+                           const std::vector<PackFile>& packs, std::size_t prompts) {
+  if (options.max_memory == 0) return;
+  if (options.backend == "reference") {
+    throw UsageError("--max-memory is for the backend eigen");
+  }
+  const std::size_t peak = plan_memory(file, packs, eigen_options(options), prompts).peak();
+  require(peak <= options.max_memory, ErrorCode::unsupported, file.name(), ": it takes ", peak,
+          " bytes of memory, --max-memory allows ", options.max_memory,
+          options.precision == "fp32" ? "; --precision bf16 takes less" : "");
 }
 
 Json to_json(const MemoryPlan& plan) {
@@ -47,9 +79,9 @@ Json to_json(const MemoryPlan& plan) {
 }
 
 std::string to_text(const MemoryPlan& plan) {
-  return "memory: " + mebibytes(plan.peak()) + " at most; " + mebibytes(plan.loading) +
-         " while loading, then " + mebibytes(plan.weights) + " for weights and " +
-         mebibytes(plan.working) + " to work with\n";
+  return "memory: " + mebibytes(plan.peak()) + " besides the program and images; " +
+         mebibytes(plan.loading) + " while loading, then " + mebibytes(plan.weights) +
+         " for weights and " + mebibytes(plan.working) + " to work with\n";
 }
 
 }  // namespace promiseg::cli

@@ -3,7 +3,10 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
+#include "command.hpp"
+#include "promiseg/adapt/pack_file.hpp"
 #include "promiseg/eigen/backend.hpp"
 #include "promiseg/io/json.hpp"
 #include "promiseg/sam/model_file.hpp"
@@ -21,10 +24,18 @@ struct MemoryPlan {
   std::size_t peak() const { return loading > running() ? loading : running(); }
 };
 
-/// What encoding an image and decoding one box take on the CPU backend, exactly: the model's own
-/// code runs, with a backend that takes the memory and computes nothing. `options.computes` is
-/// ignored. Throws what `Predictor` throws.
-MemoryPlan plan_memory(const ModelFile& file, EigenOptions options);
+/// What encoding an image and decoding so many boxes at once (a `Predictor` takes sixteen at most)
+/// take on the CPU backend, with what packs need, exactly: the model's own code runs, with a
+/// backend that takes the memory and computes nothing. `options.computes` is ignored. Throws what
+/// `Predictor` and `Pack` throw.
+MemoryPlan plan_memory(const ModelFile& file, const std::vector<PackFile>& packs,
+                       EigenOptions options, std::size_t prompts);
+
+/// Throws `unsupported`, naming both figures, if a model takes more than `--max-memory` allows, and
+/// `UsageError` for a backend whose memory is not known beforehand. Without the option nothing is
+/// done.
+void require_enough_memory(const CommonOptions& options, const ModelFile& file,
+                           const std::vector<PackFile>& packs, std::size_t prompts);
 
 /// For `--json`, and for people.
 Json to_json(const MemoryPlan& plan);

@@ -11,8 +11,9 @@
 namespace promiseg::cli {
 
 /// A model with packs, which get their numbers in the order of the files. Throws what `ModelFile`,
-/// `PackFile`, `Predictor` and `Pack` throw.
+/// `PackFile`, `Predictor`, `Pack` and `require_enough_memory` throw; `prompts` are decoded at
+/// once.
 Segmenter open_segmenter(const CommonOptions& options, const std::filesystem::path& model,
-                         const std::vector<std::string>& packs);
+                         const std::vector<std::string>& packs, std::size_t prompts = 1);
 
 }  // namespace promiseg::cli

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "backend_choice.hpp"
+#include "memory_plan.hpp"
 #include "progress.hpp"
 #include "promiseg/adapt/pack.hpp"
 
@@ -145,11 +146,16 @@ Tensor<float, 2> run_pack(Pack<B>& pack, const EncodedImage& image, Prompts& pro
 template <Backend B>
 void trace_with(B backend, const TraceOptions& options) {
   const SafetensorsFile file(options.input);
-  Predictor<B> predictor(std::move(backend), ModelFile(find_model(options.model)));
+  Prompts prompts = read_prompts(file);
+  const ModelFile model_file(find_model(options.model));
+  std::vector<PackFile> pack_files;
+  if (!options.pack.empty()) pack_files.emplace_back(options.pack);
+  require_enough_memory(options.common, model_file, pack_files,
+                        std::max<std::size_t>(prompts.size(), 1));
+  Predictor<B> predictor(std::move(backend), model_file);
   SamModel<B>& model = predictor.model();
   std::optional<Pack<B>> pack;
-  if (!options.pack.empty()) pack.emplace(predictor, PackFile(options.pack));
-  Prompts prompts = read_prompts(file);
+  if (!pack_files.empty()) pack.emplace(predictor, pack_files.front());
   SafetensorsWriter writer;
   const EncodedImage image =
       encode(model, file, pack.has_value() ? pack->taps() : std::vector<Index>{}, options, writer);

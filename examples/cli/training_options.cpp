@@ -238,6 +238,9 @@ void check_options(const TrainingOptions& options) {
   if (options.common.backend == "reference") {
     throw UsageError("training runs on the backend eigen; the reference would take days");
   }
+  if (options.common.max_memory > 0) {
+    throw UsageError("--max-memory: what training takes is not known beforehand");
+  }
   if (options.common.precision != "fp32") {
     throw UsageError("training runs at --precision fp32; the pack then serves both");
   }

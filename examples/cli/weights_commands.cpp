@@ -137,7 +137,8 @@ void inspect(const FileArguments& arguments) {
   Json description = tools::inspect(arguments.file);
   arguments.common.say(tools::to_text(description));
   if (arguments.memory) {
-    const MemoryPlan plan = plan_memory(ModelFile(arguments.file), eigen_options(arguments.common));
+    const MemoryPlan plan =
+        plan_memory(ModelFile(arguments.file), {}, eigen_options(arguments.common), 1);
     arguments.common.say(to_text(plan));
     description.set("memory", to_json(plan));
   }

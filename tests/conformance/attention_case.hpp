@@ -151,6 +151,13 @@ inline std::vector<GridAttentionCase> grid_attention_cases() {
       {.height = 50, .width = 3, .heads = 1, .depth = 12, .position = true, .bias = true},
       {.height = 2, .width = 97, .heads = 2, .depth = 9},
       {.height = 16, .width = 16, .heads = 1, .depth = 16, .position = true},
+      // More keys than are worked on at once (384): parts that end and begin within a row.
+      {.height = 30, .width = 14, .heads = 1, .depth = 16, .position = true},
+      {.height = 9, .width = 50, .heads = 1, .depth = 16, .position = true, .bias = true},
+      {.height = 20, .width = 20, .heads = 1, .depth = 8, .bias = true},
+      // Heads wider than a packed row (384 values, 768 at bfloat16).
+      {.height = 4, .width = 5, .heads = 1, .depth = 400, .position = true},
+      {.height = 3, .width = 5, .heads = 1, .depth = 801, .window = 3, .position = true},
       // Many heads, and one.
       {.height = 5, .width = 6, .heads = 16, .depth = 4, .window = 3, .position = true},
       {.height = 7, .width = 7, .heads = 60, .depth = 3, .window = 7},

@@ -2,6 +2,7 @@
 // stays visible.
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -244,6 +245,76 @@ TEST_CASE("strides that eigen's kernels do not read are refused, not misread") {
     backend.grid_attention(tokens.view(), tokens.view(), tokens.view(), attention,
                            image(3, 3, 1, 4).view());
   }));
+}
+
+TEST_CASE("wrong shapes are refused: attention between sets of tokens") {
+  EigenBackend backend;
+  const auto run = [&](const Extents<4>& q, const Extents<4>& k, const Extents<4>& v,
+                       const Extents<4>& out) {
+    const Tensor<float, 4> keys(k);
+    backend.attention(Tensor<float, 4>(q).view(), keys.view(), Tensor<float, 4>(v).view(), 1.0F,
+                      Tensor<float, 4>(out).view());
+  };
+  CHECK_NOTHROW(run({2, 3, 2, 4}, {2, 5, 2, 4}, {2, 5, 2, 4}, {2, 3, 2, 4}));
+  CHECK(refuses([&] { run({2, 3, 2, 4}, {1, 5, 2, 4}, {1, 5, 2, 4}, {2, 3, 2, 4}); }));
+  CHECK(refuses([&] { run({2, 3, 2, 4}, {2, 5, 1, 4}, {2, 5, 1, 4}, {2, 3, 2, 4}); }));
+  CHECK(refuses([&] { run({2, 3, 2, 4}, {2, 5, 2, 4}, {2, 6, 2, 4}, {2, 3, 2, 4}); }));
+  CHECK(refuses([&] { run({2, 3, 2, 4}, {2, 5, 2, 4}, {2, 5, 2, 4}, {2, 5, 2, 4}); }));
+  CHECK(refuses([&] { run({2, 3, 2, 4}, {2, 0, 2, 4}, {2, 0, 2, 4}, {2, 3, 2, 4}); }));
+}
+
+TEST_CASE("a product over no elements is refused") {
+  EigenBackend backend;
+  const auto weights = backend.pack(matrix(5, 0).view());
+  CHECK(refuses([&] { backend.gemm(matrix(3, 0).view(), weights, {}, matrix(3, 5).view()); }));
+}
+
+TEST_CASE("what is not a number is not hidden: attention, bfloat16, every instruction set") {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  // A payload of all ones: rounding its bits as those of a number would make it a zero.
+  const float stubborn = std::bit_cast<float>(0x7FFFFFFFU);
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    for (const eigen::Isa isa : eigen::distinct_isas(precision)) {
+      CAPTURE(to_string(precision));
+      CAPTURE(to_string(isa));
+      EigenBackend backend({.threads = 1, .instruction_set = isa, .precision = precision});
+      for (const float bad : {kNan, stubborn}) {
+        auto in = matrix(20, 3);
+        in.view()(17, 1) = bad;
+        auto out = matrix(20, 40);
+        backend.gemm(in.view(), backend.pack(matrix(40, 3).view()), {}, out.view());
+        for (Index n = 0; n < 40; ++n) CHECK(std::isnan(out.view()(17, n)));
+        CHECK(out.view()(16, 0) == 0.0F);
+      }
+      for (const float bad : {kNan, stubborn, kInfinity}) {
+        const auto attended = [&](Index which) {  // with a bad value in q, k or v
+          Tensor<float, 4> parts[3] = {image(1, 5, 1, 6), image(1, 40, 1, 6), image(1, 40, 1, 6)};
+          for (Tensor<float, 4>& part : parts) {
+            for (float& value : part.elements()) value = 0.5F;
+          }
+          parts[which].view()(0, 3, 0, 2) = bad;
+          auto out = image(1, 5, 1, 6);
+          backend.attention(parts[0].view(), parts[1].view(), parts[2].view(), 1.0F, out.view());
+          return out;
+        };
+        const auto by_query = attended(0);
+        CHECK(std::isnan(by_query.view()(0, 3, 0, 0)));
+        CHECK(by_query.view()(0, 2, 0, 0) == doctest::Approx(0.5));
+        CHECK(std::isnan(attended(1).view()(0, 4, 0, 5)));
+        const auto by_value = attended(2);
+        CHECK_FALSE(std::isfinite(by_value.view()(0, 0, 0, 2)));
+        CHECK(by_value.view()(0, 0, 0, 1) == doctest::Approx(0.5));
+      }
+      // Minus infinity everywhere leaves nothing to weigh.
+      auto query = image(1, 1, 1, 2);
+      query.view()(0, 0, 0, 0) = -kInfinity;
+      auto keys = image(1, 3, 1, 2);
+      for (float& value : keys.elements()) value = 1;
+      auto out = image(1, 1, 1, 2);
+      backend.attention(query.view(), keys.view(), keys.view(), 1.0F, out.view());
+      CHECK(std::isnan(out.view()(0, 0, 0, 1)));
+    }
+  }
 }
 
 TEST_CASE_TEMPLATE("what is not a number is not hidden", B, ReferenceBackend, EigenBackend) {

@@ -81,6 +81,7 @@ inline std::vector<SetAttentionCase> set_attention_cases() {
       {.queries = 47, .keys = 9, .heads = 1, .depth = 16},
       {.queries = 49, .keys = 10, .heads = 1, .depth = 16},
       {.queries = 500, .keys = 23, .heads = 2, .depth = 16},
+      {.queries = 50, .keys = 9, .heads = 1, .depth = 801},
       // The largest score comes late, and one key takes all.
       {.queries = 6, .keys = 900, .heads = 2, .depth = 16, .sharpness = 20},
       {.batch = 3, .queries = 5, .keys = 40, .heads = 2, .depth = 16, .shared_keys = true},

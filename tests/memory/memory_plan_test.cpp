@@ -57,6 +57,27 @@ TEST_CASE("memory plan: bfloat16 halves the weight matrices") {
   CHECK(packed(Precision::bf16) / packed(Precision::fp32) == doctest::Approx(0.5).epsilon(0.05));
 }
 
+TEST_CASE("memory plan: packs and prompts count, and only one backend knows") {
+  const CommandFixture fixture("vit_b");
+  const std::string pack = fixture / "pack.safetensors";
+  run_well({"synth", "promise_resnet18", "--for", fixture.model(), "--seed", "1", "-o", pack,
+            "--config", R"({"tap_blocks": [2, 1], "point_num": 4, "point_value": [1, 1, 0, 0]})"});
+  const auto needs = [&](std::vector<std::string> more) {  // with a limit of one byte
+    more.insert(more.begin(), {"segment", fixture.image(), "--model", fixture.model(), "--threads",
+                               "2", "--max-memory", "1", "-o", fixture / "out"});
+    const CommandResult refused = run_promiseg(more);
+    CHECK(refused.exit_code != 0);
+    const std::string marker = "it takes ";
+    const std::size_t at = refused.err.find(marker);
+    return at == std::string::npos ? 0L : std::stol(refused.err.substr(at + marker.size()));
+  };
+  const long one = needs({"--box", "1,2,30,30"});
+  CHECK(one > 0);
+  CHECK(needs({"--box", "1,2,30,30", "--box", "2,2,30,30"}) > one);
+  CHECK(needs({"--pack", pack}) > one + static_cast<long>(std::filesystem::file_size(pack)));
+  CHECK(needs({"--box", "1,2,30,30", "--backend", "reference"}) == 0);
+}
+
 TEST_CASE("memory plan: a limit is kept") {
   const CommandFixture fixture("litemedsam");
   const std::int64_t peak = plan(fixture, Precision::fp32, 2).at("peak").as_integer();

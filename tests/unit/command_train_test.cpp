@@ -720,6 +720,7 @@ TEST_CASE("train: wrong usage") {
   refused({"--optimiser", "adam", "--weight-decay", "0.1"}, "--weight-decay");
   refused({"--backend", "reference"}, "reference");
   refused({"--precision", "bf16"}, "fp32");
+  refused({"--max-memory", "1GB"}, "--max-memory");
   refused({"--window", "9,1"}, "window");
   refused({"--epochs", "0"}, "epochs");
   refused({"--batch", "0"}, "batch");

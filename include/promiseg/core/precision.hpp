@@ -9,8 +9,9 @@
 
 namespace promiseg {
 
-/// What weights and the inputs of matrix products are rounded to. Sums, norms, softmax and
-/// everything between layers are float32 in both.
+/// What the factors of matrix products are rounded to: weight matrices and what they multiply, and
+/// both sides of attention. Sums, biases, norms, depth-wise convolutions, softmax and everything
+/// between layers are float32 in both.
 enum class Precision { fp32, bf16 };
 
 inline constexpr std::array<std::string_view, 2> kPrecisionNames = {"fp32", "bf16"};

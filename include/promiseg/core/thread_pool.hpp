@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
@@ -19,7 +20,7 @@ namespace promiseg {
 /// one by one, so a slow thread does not hold up the others; which thread runs a part is not
 /// determined, so a body must write to places that depend on the part alone. Not reentrant: a body
 /// must not start another loop, and one pool serves one caller at a time. A thread that has nothing
-/// to do looks out for more for some microseconds before it sleeps, as loops follow one another
+/// to do looks out for more for 50 microseconds before it sleeps, as loops follow one another
 /// closely; where other programs' threads want the processor, it yields to them.
 class ThreadPool {
  public:
@@ -92,16 +93,20 @@ class ThreadPool {
 #endif
   }
 
-  /// Looks out for `ready` for some microseconds, if every thread can have a processor.
+  /// Looks out for `ready` for a while, if every thread can have a processor.
   template <class Ready>
   bool comes_soon(const Ready& ready) const {
-    constexpr int kLooks = 2000;
-    constexpr int kLooksBetweenYields = 64;
-    for (int i = 0; i < kLooks && size_ <= processors_; ++i) {
-      if (ready()) return true;
-      pause();
-      if (i % kLooksBetweenYields == kLooksBetweenYields - 1) std::this_thread::yield();
-    }
+    constexpr std::chrono::microseconds kWhile(50);
+    constexpr int kLooksAtOnce = 32;
+    if (size_ > processors_) return ready();
+    const auto start = std::chrono::steady_clock::now();
+    do {
+      for (int i = 0; i < kLooksAtOnce; ++i) {
+        if (ready()) return true;
+        pause();
+      }
+      std::this_thread::yield();
+    } while (std::chrono::steady_clock::now() - start < kWhile);
     return ready();
   }
 

@@ -114,6 +114,8 @@ class MaskDecoder {
     const auto for_all = [&](TensorView<const float, 3> one) {  // [h, w, C] to [B, h * w, C]
       return one.reshaped(Extents<3>{1, flat[1], flat[2]}).broadcast_to(flat);
     };
+    require(image.is_contiguous() || image.stride(0) == 0, ErrorCode::shape_mismatch,
+            "mask decoder: the image must be contiguous or the same for all items");
     const auto image_tokens =
         image.is_contiguous() ? image.reshaped(flat) : for_all(image.select(0, 0));
     transformer_(workspace, {tokens, image_tokens, keys.reshaped(flat), token_pe, for_all(key_pe)});

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "promiseg/eigen/packing.hpp"
 
@@ -25,21 +26,31 @@ struct ScoreTerms {
   const float* by_column = nullptr;  ///< [queries][keys_wide]
 };
 
-/// c [rows, columns] = scale * packed rows x panels of `depth` words each.
+/// Packed rows of any length, in parts of at most kRowWords: each part [padded rows][kRowStride].
+struct PackedRows {
+  const float* data = nullptr;
+  Index padded = 0;  ///< rows, up to whole tiles
+};
+
+/// c [rows, columns] = scale * packed rows x panels, each [words][tile columns]; `tile` says where
+/// c lies and how large it is, `panel_stride` how far the next panel is.
 inline void multiply_panels(const KernelTable& table, const ProductKernels& kernels,
-                            const float* rows, const float* panels, Index panel_stride,
-                            GemmTile tile) {
-  const Index row_count = tile.rows;
-  const Index columns = tile.columns;
-  float* c = tile.c;
-  for (Index column = 0; column < columns; column += table.tile_columns, panels += panel_stride) {
-    tile.b = panels;
-    tile.columns = std::min(table.tile_columns, columns - column);
-    for (Index row = 0; row < row_count; row += table.tile_rows) {
-      tile.a = rows + row * kRowStride;
-      tile.c = c + row * tile.c_stride + column;
-      tile.rows = std::min(table.tile_rows, row_count - row);
-      kernels.gemm_tile(tile);
+                            const PackedRows& rows, Index words, const float* panels,
+                            Index panel_stride, GemmTile tile) {
+  const GemmTile whole = tile;
+  for (Index begin = 0; begin < words; begin += kRowWords) {
+    const float* part = rows.data + begin / kRowWords * rows.padded * kRowStride;
+    tile.depth = std::min(kRowWords, words - begin);
+    tile.first = whole.first && begin == 0;
+    for (Index column = 0; column < whole.columns; column += table.tile_columns) {
+      tile.b = panels + column / table.tile_columns * panel_stride + begin * table.tile_columns;
+      tile.columns = std::min(table.tile_columns, whole.columns - column);
+      for (Index row = 0; row < whole.rows; row += table.tile_rows) {
+        tile.a = part + row * kRowStride;
+        tile.c = whole.c + row * tile.c_stride + column;
+        tile.rows = std::min(table.tile_rows, whole.rows - row);
+        kernels.gemm_tile(tile);
+      }
     }
   }
 }
@@ -60,22 +71,21 @@ class AttentionHead {
         padded_depth_(round_up(shape.depth, table.tile_columns)),
         panels_(scratch.panels.take(round_up(shape.keys(), table.tile_columns) * key_words_)),
         values_(scratch.values.take(padded_depth_ * value_words_)),
-        line_(scratch.line.take(line_size(shape))) {
-    require(key_words_ <= kRowWords, ErrorCode::unsupported, "attention: a head of ", shape.depth,
-            " channels: expected at most ", kRowWords * kernels.values_per_word);
-  }
+        line_(scratch.line.take(line_size(kernels, shape))) {}
 
-  /// Makes room for every thread, for heads of this shape or fewer queries.
+  /// Makes room for every thread, for heads with these keys whose queries are packed at most so
+  /// many at once; `run` packs 48.
   static void reserve_for(const KernelTable& table, const ProductKernels& kernels,
-                          const HeadShape& shape, int threads, ThreadScratch* scratch) {
+                          const HeadShape& shape, Index packed_queries, int threads,
+                          ThreadScratch* scratch) {
     const Index padded_depth = round_up(shape.depth, table.tile_columns);
-    const Index rows = round_up(std::max(kQueries, shape.queries), table.tile_rows);
+    const Index rows = round_up(std::max(kQueries, packed_queries), table.tile_rows);
     reserve(scratch, threads,
             {{&ThreadScratch::panels,
               round_up(shape.keys(), table.tile_columns) * kernels.words(shape.depth)},
              {&ThreadScratch::values, padded_depth * kernels.words(shape.keys())},
-             {&ThreadScratch::line, line_size(shape)},
-             {&ThreadScratch::rows, rows * kRowStride},
+             {&ThreadScratch::line, line_size(kernels, shape)},
+             {&ThreadScratch::rows, row_parts(kernels, shape) * rows * kRowStride},
              {&ThreadScratch::scores, kQueries * kRowStride},
              {&ThreadScratch::mixed, kQueries * padded_depth}});
   }
@@ -84,7 +94,7 @@ class AttentionHead {
   template <class FetchKey, class FetchValue>
   void load(const FetchKey& fetch_key, const FetchValue& fetch_value) {
     const Index tile = table_.tile_columns;
-    float* words = line_ + shape_.depth;
+    float* words = line_ + 2 * shape_.depth;
     for (Index key = 0; key < round_up(shape_.keys(), tile); ++key) {
       if (key < shape_.keys()) {
         kernels_.pack_row(fetch_key(key, line_), shape_.depth, words);
@@ -109,16 +119,24 @@ class AttentionHead {
 
   /// Packs `count` queries, and zeros up to whole tiles; valid until queries are packed again.
   template <class FetchQuery>
-  const float* pack_queries(const FetchQuery& fetch_query, Index count) {
+  PackedRows pack_queries(const FetchQuery& fetch_query, Index count) {
     const Index padded = round_up(count, table_.tile_rows);
-    float* rows = scratch_.rows.take(padded * kRowStride);
-    for (Index i = 0; i < count; ++i) {
-      kernels_.pack_row(fetch_query(i, line_), shape_.depth, rows + i * kRowStride);
+    const Index parts = row_parts(kernels_, shape_);
+    const Index step = kRowWords * kernels_.values_per_word;
+    float* rows = scratch_.rows.take(parts * padded * kRowStride);
+    for (Index i = 0; i < padded; ++i) {
+      const float* query = i < count ? fetch_query(i, line_) : nullptr;
+      for (Index part = 0; part < parts; ++part) {
+        float* to = rows + (part * padded + i) * kRowStride;
+        const Index channels = std::min(step, shape_.depth - part * step);
+        if (query != nullptr) {
+          kernels_.pack_row(query + part * step, channels, to);
+        } else {
+          std::fill_n(to, kernels_.words(channels), 0.0F);
+        }
+      }
     }
-    for (Index i = count; i < padded; ++i) {
-      std::fill_n(rows + i * kRowStride, key_words_, 0.0F);
-    }
-    return rows;
+    return {rows, padded};
   }
 
   /// Attends with all queries. `bias(query)` points to what is added to a query's scores, one value
@@ -149,7 +167,7 @@ class AttentionHead {
         part.largest[i] = simd::kLowestScore;
         part.sums[i] = 0.0F;
       }
-      const float* rows = pack_queries(
+      const PackedRows rows = pack_queries(
           [&](Index i, float* line) { return fetch_query(query + i, line); }, part.rows);
       for (part.first_key = 0; part.first_key < shape_.keys(); part.first_key += kRowWords) {
         part.keys = std::min(kRowWords, shape_.keys() - part.first_key);
@@ -158,27 +176,35 @@ class AttentionHead {
         mix(part, mixed);
       }
       for (Index i = 0; i < part.rows; ++i) {
-        store(query + i, mixed + i * padded_depth_, 1.0F / part.sums[i]);
+        // Scores that are all minus infinity have no weights.
+        const bool none = part.largest[i] == simd::kLowestScore;
+        store(query + i, mixed + i * padded_depth_,
+              none ? std::numeric_limits<float>::quiet_NaN() : 1.0F / part.sums[i]);
       }
     }
   }
 
  private:
   /// Two vectors, and a packed one.
-  static Index line_size(const HeadShape& shape) { return 2 * shape.depth + kRowStride; }
+  static Index line_size(const ProductKernels& kernels, const HeadShape& shape) {
+    return 2 * shape.depth + kernels.words(shape.depth);
+  }
+
+  static Index row_parts(const ProductKernels& kernels, const HeadShape& shape) {
+    return (kernels.words(shape.depth) + kRowWords - 1) / kRowWords;
+  }
 
   static constexpr Index kQueries = 48;  // at a time: whole tiles of rows of every instruction set
 
   /// scores = log2(e) * scale * q k^T
-  void score(const float* rows, const ScorePart& part) const {
+  void score(const PackedRows& rows, const ScorePart& part) const {
     GemmTile tile;
-    tile.depth = key_words_;
     tile.c = part.scores;
     tile.c_stride = kRowStride;
     tile.rows = part.rows;
     tile.columns = part.keys;
     tile.scale = shape_.scale * simd::kLog2E;
-    multiply_panels(table_, kernels_, rows, panels_ + part.first_key * key_words_,
+    multiply_panels(table_, kernels_, rows, key_words_, panels_ + part.first_key * key_words_,
                     table_.tile_columns * key_words_, tile);
   }
 
@@ -191,13 +217,12 @@ class AttentionHead {
       }
     }
     GemmTile tile;
-    tile.depth = kernels_.words(part.keys);
     tile.c = mixed;
     tile.c_stride = padded_depth_;
     tile.rows = part.rows;
     tile.columns = padded_depth_;
     tile.first = part.first_key == 0;
-    multiply_panels(table_, kernels_, part.scores,
+    multiply_panels(table_, kernels_, {part.scores, kQueries}, kernels_.words(part.keys),
                     values_ + part.first_key / kernels_.values_per_word * table_.tile_columns,
                     table_.tile_columns * value_words_, tile);
   }

@@ -137,6 +137,7 @@ template <class FetchRow>
 void packed_gemm(const KernelTable& table, ThreadPool& pool, ThreadScratch* scratch, Index rows,
                  const PackedMatrix& weights, const FetchRow& fetch_row, const GemmOutput& output) {
   if (rows == 0 || weights.outputs() == 0) return;
+  require(weights.inputs() > 0, ErrorCode::shape_mismatch, "gemm: a product over no elements");
   const GemmPlan plan(table, weights, rows);
   reserve(scratch, pool.size(),
           {{&ThreadScratch::line, plan.depth_step}, {&ThreadScratch::rows, plan.packed_size()}});

@@ -43,16 +43,15 @@ class PackedPositions {
   }
 
   /// c [rows, keys] = log2(e) * packed rows x vectors of query row (or column) `i`.
-  void multiply(Index i, const float* rows, Index row_count, float* c, Index c_stride) const {
+  void multiply(Index i, const PackedRows& rows, Index row_count, float* c, Index c_stride) const {
     GemmTile tile;
-    tile.depth = words_;
     tile.c = c;
     tile.c_stride = c_stride;
     tile.rows = row_count;
     tile.columns = keys_;
     tile.scale = simd::kLog2E;
-    multiply_panels(table_, kernels_, rows, data_ + i * stride_, table_.tile_columns * words_,
-                    tile);
+    multiply_panels(table_, kernels_, rows, words_, data_ + i * stride_,
+                    table_.tile_columns * words_, tile);
   }
 
  private:
@@ -141,12 +140,12 @@ class WindowHead {
     float* rows = scratch.by_row.take((end - begin) * columns_ * high_);
     float* columns = scratch.by_column.take((end - begin) * columns_ * wide_);
     for (Index y = begin; y < end; ++y) {
-      const float* packed =
+      const PackedRows packed =
           head.pack_queries([&](Index x, float* line) { return query_of(y, x, line); }, columns_);
       by_row.multiply(y, packed, columns_, rows + (y - begin) * columns_ * high_, high_);
     }
     for (Index x = 0; x < columns_; ++x) {
-      const float* packed = head.pack_queries(
+      const PackedRows packed = head.pack_queries(
           [&](Index y, float* line) { return query_of(begin + y, x, line); }, end - begin);
       by_column.multiply(x, packed, end - begin, columns + x * wide_, columns_ * wide_);
     }
@@ -170,6 +169,7 @@ inline void grid_attention(const KernelTable& table, const ProductKernels& kerne
       side > 0 ? ((task.q.extent(0) + side - 1) / side) * ((task.q.extent(1) + side - 1) / side)
                : 1;
   const Index heads = task.q.extent(2);
+  if (task.out.empty()) return;
   const Index splits = std::clamp<Index>(kMinParts / (windows * heads), 1, 4);
   std::optional<PackedPositions> by_row;
   std::optional<PackedPositions> by_column;
@@ -180,8 +180,8 @@ inline void grid_attention(const KernelTable& table, const ProductKernels& kerne
   }
   const Index high = side > 0 ? side : task.q.extent(0);
   const Index wide = side > 0 ? side : task.q.extent(1);
-  AttentionHead::reserve_for(table, kernels, {std::max(high, wide), high, wide, task.q.extent(3)},
-                             pool.size(), scratch);
+  AttentionHead::reserve_for(table, kernels, {0, high, wide, task.q.extent(3)},
+                             std::max(high, wide), pool.size(), scratch);
   if (by_row.has_value()) {
     const Index queries = std::min(high, (high + splits - 1) / splits) * wide;
     reserve(
@@ -213,10 +213,11 @@ inline void set_attention(const KernelTable& table, const ProductKernels& kernel
   constexpr Index kMinQueries = 192;  // of a part: its keys are packed for it alone
   const Index heads = task.q.extent(2);
   const Index queries = task.q.extent(1);
-  const Index parts = std::max<Index>(1, task.q.extent(0) * heads);
+  if (task.out.empty()) return;
+  const Index parts = task.q.extent(0) * heads;
   const Index splits = std::clamp<Index>((kMinParts + parts - 1) / parts, 1,
                                          std::max<Index>(1, queries / kMinQueries));
-  AttentionHead::reserve_for(table, kernels, {0, 1, task.k.extent(1), task.q.extent(3)},
+  AttentionHead::reserve_for(table, kernels, {0, 1, task.k.extent(1), task.q.extent(3)}, 0,
                              pool.size(), scratch);
   pool.parallel_for(task.q.extent(0) * heads * splits, [&](Index part, int thread) {
     const Index item = part / splits / heads;

@@ -20,6 +20,13 @@
 #define PROMISEG_NEON_TARGET 0
 #endif
 
+// What function-level target attributes the instruction sets stand for.
+#define PROMISEG_TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define PROMISEG_TARGET_AVX512 \
+  __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
+#define PROMISEG_TARGET_AVX512BF16 \
+  __attribute__((target("avx512bf16,avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
+
 namespace promiseg::eigen {
 
 /// Kernels exist for these, worst first. `generic` is what the compiler's flags allow anyway;

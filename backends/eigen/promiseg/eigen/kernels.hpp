@@ -38,13 +38,6 @@ struct KernelTable {
   }
 };
 
-// What function-level target attributes the instruction sets stand for.
-#define PROMISEG_TARGET_AVX2 __attribute__((target("avx2,fma")))
-#define PROMISEG_TARGET_AVX512 \
-  __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
-#define PROMISEG_TARGET_AVX512BF16 \
-  __attribute__((target("avx512bf16,avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
-
 // Defines, in the namespace of an instruction set, the kernels of products for one kind of words.
 #define PROMISEG_PRODUCT_KERNELS(NAME, TARGET, WORDS, LANES, ROWS, VECTORS)            \
   namespace NAME {                                                                     \

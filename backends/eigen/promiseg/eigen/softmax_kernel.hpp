@@ -2,6 +2,8 @@
 // parts.
 #pragma once
 
+#include <limits>
+
 #include "promiseg/eigen/words.hpp"
 
 namespace promiseg::eigen {
@@ -27,8 +29,6 @@ struct ScorePart {
 namespace simd {
 
 inline constexpr float kLowestScore = -3.0e38F;
-
-inline constexpr float kLog2E = 1.44269504F;
 
 /// Adds `bias` times log2(e), if there is one, to a row of scores and returns the largest.
 template <int Lanes>
@@ -186,7 +186,8 @@ PROMISEG_INLINE void softmax_row(float* row, Index count) {
         exponentials<Lanes>(row + i, some, largest, exponential, values, sum);
         put<Lanes>(values, some, row + i);
       });
-  const float inverse = 1.0F / horizontal_sum<Lanes>(sum);
+  float inverse = 1.0F / horizontal_sum<Lanes>(sum);
+  if (largest == kLowestScore) inverse = std::numeric_limits<float>::quiet_NaN();
   for_vectors<Lanes>(
       count, [&](Index i, Index some) __attribute__((always_inline)) {
         fetch<Lanes>(row + i, some, values);

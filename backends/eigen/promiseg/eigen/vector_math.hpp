@@ -103,14 +103,28 @@ PROMISEG_INLINE float horizontal_maximum(const Floats<Lanes>& x) {
   return largest;
 }
 
+inline constexpr float kLog2E = 1.44269504F;
+
+/// Added to a small number it rounds it to a whole one, which then sits in the low bits.
+inline constexpr float kRound = 12582912.0F;  // 1.5 * 2^23
+
+/// x becomes x * 2^n, where `shifted` is n + kRound.
+template <int Lanes>
+PROMISEG_INLINE void scale_by_power(const Floats<Lanes>& shifted, Floats<Lanes>& x) {
+  typename Vector<Lanes>::Bits bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + (127U << 23);  // it may wrap
+  Floats<Lanes> power;
+  std::memcpy(&power, &bits, sizeof power);
+  x *= power;
+}
+
 /// x becomes e^x, for x <= 0 (a softmax's shifted scores); below -87 the result is about 1e-38.
 /// e^x = 2^n e^r with |r| <= ln 2 / 2, and seven terms of the series: relative error under 3e-7.
 template <int Lanes>
 PROMISEG_INLINE void exp_of_negative(Floats<Lanes>& x) {
-  constexpr float kLog2E = 1.44269504F;
   constexpr float kLn2High = 0.693359375F;
   constexpr float kLn2Low = -2.12194440e-4F;
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to a whole number
   const Floats<Lanes> lowest = Floats<Lanes>{} - 87.0F;
   maximum<Lanes>(lowest, x);
   const Floats<Lanes> shifted = x * kLog2E + kRound;
@@ -123,12 +137,8 @@ PROMISEG_INLINE void exp_of_negative(Floats<Lanes>& x) {
   p = p * r + 0.5F;
   p = p * r + 1.0F;
   p = p * r + 1.0F;
-  typename Vector<Lanes>::Bits bits;
-  std::memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits << 23) + (127U << 23);  // n sits in the low bits of `shifted`; it may wrap
-  Floats<Lanes> power;
-  std::memcpy(&power, &bits, sizeof power);
-  x = p * power;
+  scale_by_power<Lanes>(shifted, p);
+  x = p;
 }
 
 /// x becomes 2^x, for x <= 0; below -126 the result is about 1e-38. 2^x = 2^n 2^r with |r| <= 1/2
@@ -137,7 +147,6 @@ PROMISEG_INLINE void exp_of_negative(Floats<Lanes>& x) {
 template <int Lanes, int Degree>
 PROMISEG_INLINE void exp2_of_negative(Floats<Lanes>& x) {
   static_assert(Degree == 4 || Degree == 6);
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to a whole number
   const Floats<Lanes> lowest = Floats<Lanes>{} - 126.0F;
   maximum<Lanes>(lowest, x);
   const Floats<Lanes> shifted = x + kRound;
@@ -155,12 +164,8 @@ PROMISEG_INLINE void exp2_of_negative(Floats<Lanes>& x) {
     p = p * r + 6.931241751e-01F;
   }
   p = p * r + 1.0F;
-  typename Vector<Lanes>::Bits bits;
-  std::memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits << 23) + (127U << 23);  // n sits in the low bits of `shifted`; it may wrap
-  Floats<Lanes> power;
-  std::memcpy(&power, &bits, sizeof power);
-  x = p * power;
+  scale_by_power<Lanes>(shifted, p);
+  x = p;
 }
 
 /// x becomes erf(x / sqrt 2): an odd rational function fitted on |x / sqrt 2| <= 3.9, where erf is

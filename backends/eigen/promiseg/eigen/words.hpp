@@ -97,8 +97,8 @@ struct Bfloat16Words {
   template <int Lanes>
   PROMISEG_INLINE static void pack(const Floats<Lanes>& first, const Floats<Lanes>& second,
                                    Floats<Lanes>& words) {
-    Floats<Lanes> even;
-    Floats<Lanes> odd;
+    Floats<Lanes> even = {};
+    Floats<Lanes> odd = {};
     for (int i = 0; i < Lanes / 2; ++i) {
       even[i] = first[2 * i];
       odd[i] = first[2 * i + 1];
@@ -113,8 +113,7 @@ struct Bfloat16Words {
 // Clang wants to see that assembly's operands exist; it inlines these functions only after the
 // template has been inlined into one of the same target.
 #if defined(__clang__)
-#define PROMISEG_INLINE_AVX512BF16 \
-  __attribute__((target("avx512bf16,avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))) inline
+#define PROMISEG_INLINE_AVX512BF16 PROMISEG_TARGET_AVX512BF16 inline
 #else
 #define PROMISEG_INLINE_AVX512BF16 PROMISEG_INLINE
 #endif
@@ -129,7 +128,7 @@ struct Bfloat16DotWords : Bfloat16Words {
     std::memcpy(&word, &a, sizeof word);
     const Bits<Lanes> pair = Bits<Lanes>{} + word;
     Floats<Lanes> grown = sum;  // a copy, or the sums of a tile would have to lie in memory
-    asm("vdpbf16ps %2, %1, %0" : "+v"(grown) : "v"(b), "v"(pair));
+    asm("vdpbf16ps {%2, %1, %0|%0, %1, %2}" : "+v"(grown) : "v"(b), "v"(pair));
     sum = grown;
   }
 
@@ -137,7 +136,7 @@ struct Bfloat16DotWords : Bfloat16Words {
   PROMISEG_INLINE_AVX512BF16 static void pack(const Floats<Lanes>& first,
                                               const Floats<Lanes>& second, Floats<Lanes>& words) {
     Floats<Lanes> packed;
-    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(packed) : "v"(first), "v"(second));
+    asm("vcvtne2ps2bf16 {%1, %2, %0|%0, %2, %1}" : "=v"(packed) : "v"(first), "v"(second));
     words = packed;
   }
 };
