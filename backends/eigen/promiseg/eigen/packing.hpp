@@ -16,18 +16,34 @@ inline const float* gather(const float* from, Index stride, Index count, float* 
   return line;
 }
 
+/// Copies the transpose of a matrix whose columns lie side by side, [columns, depth] in memory, to
+/// rows of kRowStride each: a few cache lines of both sides at a time.
+inline void copy_transposed(TensorView<const float, 2> matrix, float* rows) {
+  constexpr Index kBlock = 16;
+  for (Index begin = 0; begin < matrix.extent(1); begin += kBlock) {
+    const Index end = std::min(begin + kBlock, matrix.extent(1));
+    for (Index i = 0; i < matrix.extent(0); ++i) {
+      const float* from = matrix.data() + i;
+      for (Index k = begin; k < end; ++k) rows[i * kRowStride + k] = from[k * matrix.stride(1)];
+    }
+  }
+}
+
 /// Packs up to `width` rows of a matrix [rows, depth], those that do not exist as zeros, to
 /// [width][kRowStride].
 inline void pack_rows(const ProductKernels& kernels, TensorView<const float, 2> matrix, Index width,
                       Scratch& scratch, float* packed) {
   const Index depth = matrix.extent(1);
-  float* line = matrix.stride(1) == 1 ? nullptr : scratch.take(depth);
-  for (Index i = 0; i < width; ++i, packed += kRowStride) {
+  const bool transposed = matrix.stride(0) == 1 && matrix.stride(1) != 1;
+  const bool copies = transposed && kernels.precision == Precision::fp32;
+  if (copies) copy_transposed(matrix, packed);
+  float* line = matrix.stride(1) == 1 || copies ? nullptr : scratch.take(depth);
+  for (Index i = copies ? matrix.extent(0) : 0; i < width; ++i) {
     if (i < matrix.extent(0)) {
       const float* row = matrix.data() + i * matrix.stride(0);
-      kernels.pack_row(gather(row, matrix.stride(1), depth, line), depth, packed);
+      kernels.pack_row(gather(row, matrix.stride(1), depth, line), depth, packed + i * kRowStride);
     } else {
-      std::fill_n(packed, kernels.words(depth), 0.0F);
+      std::fill_n(packed + i * kRowStride, kernels.words(depth), 0.0F);
     }
   }
 }
