@@ -5,7 +5,8 @@ the two bounds that the same run measured, arithmetic and memory.
   promiseg_bench --benchmark_filter=kernel/ --benchmark_format=json > kernels.json
   bench/roofline.py kernels.json -o roofline.svg [--label WORD]...
 
-Every kernel with FLOPs is a dot; those whose name holds one of the WORDs are named.
+Every kernel with FLOPs is a dot; the float32 ones whose name holds one of the WORDs are named. Data that stay in a
+cache are moved faster than the memory's bound says.
 """
 import argparse
 import json
@@ -61,13 +62,13 @@ def draw(dots, peaks, bandwidth, context, labels):
         ridge = peak / bandwidth
         out.append(f'<path d="M{place_x(low_x):.1f} {place_y(low_x * bandwidth):.1f}L{place_x(ridge):.1f} {place_y(peak):.1f}'
                    f'H{WIDTH - RIGHT}" fill="none" stroke="{COLOURS[precision]}" stroke-width="2"/>'
-                   f'<text x="{WIDTH - RIGHT}" y="{place_y(peak) - 6:.1f}" text-anchor="end" fill="{COLOURS[precision]}">'
+                   f'<text x="{place_x(ridge):.1f}" y="{place_y(peak) - 6:.1f}" fill="{COLOURS[precision]}">'
                    f'{precision}: {peak:.0f} GFLOP/s; memory {bandwidth:.0f} GB/s</text>')
     for name, precision, intensity, speed in dots:
         x, y = place_x(intensity), place_y(speed)
         out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{COLOURS[precision]}" fill-opacity="0.6">'
                    f'<title>{escape(name)} {precision}: {speed:.1f} GFLOP/s</title></circle>')
-        if any(label in name for label in labels):
+        if precision == "fp32" and any(label in name for label in labels):
             out.append(f'<text x="{x + 6:.1f}" y="{y + 4:.1f}" font-size="10">{escape(name.split("/")[1])}</text>')
     out.append("</svg>\n")
     return "\n".join(out)
