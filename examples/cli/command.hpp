@@ -2,7 +2,6 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <string>
@@ -27,7 +26,7 @@ struct CommonOptions {
   std::string backend = "auto";
   std::string precision = "fp32";
   int threads = 0;
-  std::uint64_t max_memory = 0;  ///< bytes; 0: no limit
+  std::string max_memory;  ///< as `parse_bytes` takes it; empty: no limit
   bool quiet = false;
   bool json = false;
 
@@ -38,8 +37,8 @@ struct CommonOptions {
         ->capture_default_str();
     add_arithmetic_to(app);
     app.add_option("--max-memory", max_memory,
-                   "Refuse to run with more memory than this, in bytes or like 500MB or 2GiB")
-        ->transform(CLI::AsSizeValue(false));
+                   "Refuse to run if weights and working memory take more, like 600MB or 2GiB; "
+                   "the program and its images come on top");
     add_output_to(app);
   }
 

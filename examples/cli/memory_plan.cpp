@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend_choice.hpp"
+#include "byte_size.hpp"
 #include "promiseg/adapt/pack.hpp"
 
 namespace promiseg::cli {
@@ -60,14 +61,20 @@ MemoryPlan plan_memory(const ModelFile& file, const std::vector<PackFile>& packs
 
 void require_enough_memory(const CommonOptions& options, const ModelFile& file,
                            const std::vector<PackFile>& packs, std::size_t prompts) {
-  if (options.max_memory == 0) return;
+  if (options.max_memory.empty()) return;
+  const std::uint64_t limit = parse_bytes(options.max_memory);
   if (options.backend == "reference") {
     throw UsageError("--max-memory is for the backend eigen");
   }
-  const std::size_t peak = plan_memory(file, packs, eigen_options(options), prompts).peak();
-  require(peak <= options.max_memory, ErrorCode::unsupported, file.name(), ": it takes ", peak,
-          " bytes of memory, --max-memory allows ", options.max_memory,
-          options.precision == "fp32" ? "; --precision bf16 takes less" : "");
+  EigenOptions eigen = eigen_options(options);
+  const std::size_t peak = plan_memory(file, packs, eigen, prompts).peak();
+  if (peak <= limit) return;
+  eigen.precision = Precision::bf16;
+  const bool would_fit = plan_memory(file, packs, eigen, prompts).peak() <= limit;
+  fail(ErrorCode::unsupported, file.name(), ": for ", prompts, " objects at once",
+       packs.empty() ? "" : " and with its packs", " it takes ", peak,
+       " bytes of memory, --max-memory allows ", limit,
+       would_fit ? "; with --precision bf16 it would fit" : "");
 }
 
 Json to_json(const MemoryPlan& plan) {
@@ -79,9 +86,10 @@ Json to_json(const MemoryPlan& plan) {
 }
 
 std::string to_text(const MemoryPlan& plan) {
-  return "memory: " + mebibytes(plan.peak()) + " besides the program and images; " +
-         mebibytes(plan.loading) + " while loading, then " + mebibytes(plan.weights) +
-         " for weights and " + mebibytes(plan.working) + " to work with\n";
+  return "memory: " + mebibytes(plan.peak()) +
+         " for one object, besides the program, images and packs; " + mebibytes(plan.loading) +
+         " while loading, then " + mebibytes(plan.weights) + " for weights and " +
+         mebibytes(plan.working) + " to work with\n";
 }
 
 }  // namespace promiseg::cli

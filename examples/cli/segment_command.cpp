@@ -116,7 +116,8 @@ Json segment_image(Segmenter& segmenter, const ImageReference& reference,
   const std::vector<Prediction> predictions = predict(segmenter, embedding, objects, options);
   const double decode_ms = milliseconds_since(decoding);
 
-  SegmentResult result{reference, image, embedding.geometry, objects, predictions, {}};
+  SegmentResult result{reference,   image, embedding.geometry,      objects,
+                       predictions, {},    options.common.precision};
   result.times_ms = {{"encode", encode_ms}, {"decode", decode_ms}};
   Json written = write_results(result, options.output);
   if (options.save_embedding) {

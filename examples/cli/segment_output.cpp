@@ -87,6 +87,7 @@ Json record(const SegmentResult& result) {
            Json::Object{{"original_size", size(result.geometry.original)},
                         {"resized_size", size(result.geometry.resized)},
                         {"frame_size", static_cast<std::int64_t>(result.geometry.frame_size)}});
+  json.set("precision", result.precision);
   json.set("times_ms", std::move(times));
   return json;
 }

@@ -24,6 +24,7 @@ struct SegmentResult {
   const std::vector<NamedPrompt>& objects;
   const std::vector<Prediction>& predictions;
   std::vector<std::pair<std::string, double>> times_ms;
+  std::string precision;  ///< "fp32" or "bf16"
 };
 
 /// DIR/STEM + ending, for an image.

@@ -238,7 +238,7 @@ void check_options(const TrainingOptions& options) {
   if (options.common.backend == "reference") {
     throw UsageError("training runs on the backend eigen; the reference would take days");
   }
-  if (options.common.max_memory > 0) {
+  if (!options.common.max_memory.empty()) {
     throw UsageError("--max-memory: what training takes is not known beforehand");
   }
   if (options.common.precision != "fp32") {

@@ -135,6 +135,10 @@ struct FileArguments {
 
 void inspect(const FileArguments& arguments) {
   Json description = tools::inspect(arguments.file);
+  if (arguments.memory && description.at("kind").as_string() != "model") {
+    throw UsageError("--memory is about model files, and " + arguments.file +
+                     " is none; --max-memory counts packs with their model");
+  }
   arguments.common.say(tools::to_text(description));
   if (arguments.memory) {
     const MemoryPlan plan =

@@ -78,6 +78,24 @@ TEST_CASE("memory plan: packs and prompts count, and only one backend knows") {
   CHECK(needs({"--box", "1,2,30,30", "--backend", "reference"}) == 0);
 }
 
+TEST_CASE("memory plan: limits as people write them") {
+  const CommandFixture fixture("litemedsam");
+  const auto run = [&](const std::string& limit) {
+    return run_promiseg({"segment", fixture.image(), "--model", fixture.model(), "--box",
+                         "10,5,40,35", "--max-memory", limit, "-o", fixture / "out"});
+  };
+  for (const char* enough : {"1GB", "0.5 GiB", "512mb", "1e9", "1t", "600000k", "999999999B"}) {
+    CAPTURE(enough);
+    CHECK(run(enough).exit_code == 0);
+  }
+  for (const char* wrong : {"-1", "0", "much", "1XB", "99999999999999999999999", "1GBGB", "nan"}) {
+    CAPTURE(wrong);
+    const CommandResult refused = run(wrong);
+    check_complaint(refused, 2);
+    CHECK(refused.err.find("--max-memory") != std::string::npos);
+  }
+}
+
 TEST_CASE("memory plan: a limit is kept") {
   const CommandFixture fixture("litemedsam");
   const std::int64_t peak = plan(fixture, Precision::fp32, 2).at("peak").as_integer();

@@ -72,20 +72,22 @@ inline std::vector<Isa> distinct_isas(Precision precision) {
 
 inline Isa best_isa() { return available_isas().back(); }
 
-/// The instruction set of a name in `kIsaNames`. Throws `invalid_argument`.
-inline Isa parse_isa(std::string_view name) {
+/// The instruction set of a name in `kIsaNames`. Throws `invalid_argument`; `what` is where the
+/// name came from.
+inline Isa parse_isa(std::string_view name, std::string_view what = "instruction set") {
   for (std::size_t i = 0; i < kIsaNames.size(); ++i) {
     if (kIsaNames[i] == name) return static_cast<Isa>(i);
   }
-  fail(ErrorCode::invalid_argument,
-       "instruction set: expected generic, neon, avx2, avx512 or avx512bf16, got \"", name, "\"");
+  fail(ErrorCode::invalid_argument, what,
+       ": expected generic, neon, avx2, avx512 or avx512bf16, got \"", name, "\"");
 }
 
 /// What a backend uses that asks for nothing: the one that the environment variable
 /// PROMISEG_INSTRUCTION_SET names, or else the best one. Throws as `parse_isa`.
 inline Isa default_isa() {
   const char* wanted = std::getenv("PROMISEG_INSTRUCTION_SET");
-  return wanted != nullptr && *wanted != '\0' ? parse_isa(wanted) : best_isa();
+  return wanted != nullptr && *wanted != '\0' ? parse_isa(wanted, "PROMISEG_INSTRUCTION_SET")
+                                              : best_isa();
 }
 
 }  // namespace promiseg::eigen
