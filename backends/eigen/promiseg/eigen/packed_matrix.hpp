@@ -21,6 +21,7 @@ class PackedMatrix {
       : kernels_(&kernels), outputs_(weights.extent(0)), inputs_(weights.extent(1)), width_(width) {
     const Index panels = (outputs_ + width - 1) / width;
     buffer_ = allocate_host(static_cast<std::size_t>(panels * panel_size()) * sizeof(float));
+    if (inputs_ == 0) return;
     auto* packed = static_cast<float*>(buffer_.data());
     reserve(scratch, pool.size(), {{&ThreadScratch::line, panel_scratch_size(kernels, inputs_)}});
     pool.parallel_for(panels, [&](Index panel, int thread) {
