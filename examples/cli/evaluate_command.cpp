@@ -201,7 +201,7 @@ EvaluationRecord record_of(const EvaluateOptions& options, const std::filesystem
   record.prompt = prompt;
   record.prompt_as_trained = prompt != options.prompt;
   record.metrics = options.metrics;
-  record.precision = options.common.precision;
+  record.arithmetic = options.common.precision;
   record.seed = options.seed;
   record.peak_memory_bytes = peak_memory_bytes();
   return record;

@@ -162,7 +162,7 @@ std::vector<std::pair<std::string, std::string>> facts(const Evaluation& evaluat
   facts.emplace_back("Split", record.split);
   facts.emplace_back("Prompt", prompt_text(record));
   facts.emplace_back("Metrics", record.metrics);
-  facts.emplace_back("Precision", record.precision);
+  facts.emplace_back("Arithmetic", record.arithmetic);
   facts.emplace_back(
       "Time per image",
       fixed_text(mean_of(evaluation, &EvaluatedCase::encode_seconds), 2) + " s to encode, " +
@@ -318,7 +318,7 @@ Json summary_json(const Evaluation& evaluation, const EvaluationRecord& record) 
   json.set("split", record.split);
   json.set("prompt", record.prompt + (record.prompt_as_trained ? " (as trained)" : ""));
   json.set("metrics", record.metrics);
-  json.set("precision", record.precision);
+  json.set("arithmetic", record.arithmetic);
   json.set("seed", record.seed);
   json.set("seconds",
            Json::Object{{"encode_mean", mean_of(evaluation, &EvaluatedCase::encode_seconds)},

@@ -28,7 +28,7 @@ struct EvaluationRecord {
   std::string split;               ///< "train", "val", "test" or "all"
   std::string prompt;              ///< "none", "image", "points" or "box"
   std::string metrics;             ///< "published" or "promise"
-  std::string precision;           ///< "fp32" or "bf16"
+  std::string arithmetic;          ///< "fp32" or "bf16"
   bool prompt_as_trained = false;  ///< the pack's training chose the prompt, not the user
   std::int64_t seed = 0;
   std::int64_t peak_memory_bytes = 0;
