@@ -69,8 +69,11 @@ void require_enough_memory(const CommonOptions& options, const ModelFile& file,
   EigenOptions eigen = eigen_options(options);
   const std::size_t peak = plan_memory(file, packs, eigen, prompts).peak();
   if (peak <= limit) return;
-  eigen.precision = Precision::bf16;
-  const bool would_fit = plan_memory(file, packs, eigen, prompts).peak() <= limit;
+  bool would_fit = false;
+  if (eigen.precision == Precision::fp32) {
+    eigen.precision = Precision::bf16;
+    would_fit = plan_memory(file, packs, eigen, prompts).peak() <= limit;
+  }
   fail(ErrorCode::unsupported, file.name(), ": for ", prompts, " objects at once",
        packs.empty() ? "" : " and with its packs", " it takes ", peak,
        " bytes of memory, --max-memory allows ", limit,
@@ -86,10 +89,9 @@ Json to_json(const MemoryPlan& plan) {
 }
 
 std::string to_text(const MemoryPlan& plan) {
-  return "memory: " + mebibytes(plan.peak()) +
-         " for one object, besides the program, images and packs; " + mebibytes(plan.loading) +
-         " while loading, then " + mebibytes(plan.weights) + " for weights and " +
-         mebibytes(plan.working) + " to work with\n";
+  return mebibytes(plan.peak()) + " besides the program and its images; " +
+         mebibytes(plan.loading) + " while loading, then " + mebibytes(plan.weights) +
+         " for weights and " + mebibytes(plan.working) + " to work with\n";
 }
 
 }  // namespace promiseg::cli

@@ -13,8 +13,8 @@
 
 namespace promiseg::cli {
 
-/// Bytes. The program itself and its images come on top: some ten megabytes, and about ten bytes
-/// for every pixel of an image.
+/// Bytes. The program itself and its images come on top: some thirty megabytes, and about ten
+/// bytes for every pixel of an image.
 struct MemoryPlan {
   std::size_t loading = 0;  ///< the file, what is converted of it, and the prepared weights
   std::size_t weights = 0;  ///< prepared, as long as the model lives
@@ -24,7 +24,7 @@ struct MemoryPlan {
   std::size_t peak() const { return loading > running() ? loading : running(); }
 };
 
-/// What encoding an image and decoding so many boxes at once (a `Predictor` takes sixteen at most)
+/// What encoding an image and decoding so many boxes at once (at most `kMaxDecodedAtOnce`)
 /// take on the CPU backend, with what packs need, exactly: the model's own code runs, with a
 /// backend that takes the memory and computes nothing. `options.computes` is ignored. Throws what
 /// `Predictor` and `Pack` throw.

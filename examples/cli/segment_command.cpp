@@ -147,9 +147,9 @@ void segment(const CLI::App& command, const SegmentOptions& options) {
   if (!options.embedding.empty() && images.size() > 1) {
     throw UsageError("--embedding is of one image, there are " + std::to_string(images.size()));
   }
-  constexpr std::size_t kDecodedAtOnce = 16;  // by `Predictor`
-  Segmenter segmenter = open_segmenter(options.common, find_model(options.model), options.packs,
-                                       std::clamp<std::size_t>(objects.size(), 1, kDecodedAtOnce));
+  Segmenter segmenter =
+      open_segmenter(options.common, find_model(options.model), options.packs,
+                     std::clamp<std::size_t>(objects.size(), 1, kMaxDecodedAtOnce));
   if (objects.empty()) require_own_prompts(segmenter, options);
   for (const std::string& pack : options.packs) {
     warn_of_other_window(options.common, pack, options.window);

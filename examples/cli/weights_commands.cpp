@@ -143,7 +143,7 @@ void inspect(const FileArguments& arguments) {
   if (arguments.memory) {
     const MemoryPlan plan =
         plan_memory(ModelFile(arguments.file), {}, eigen_options(arguments.common), 1);
-    arguments.common.say(to_text(plan));
+    arguments.common.say("memory, for one object and no pack: " + to_text(plan));
     description.set("memory", to_json(plan));
   }
   arguments.common.print(description);

@@ -272,13 +272,13 @@ TEST_CASE("a product over no elements is refused") {
 TEST_CASE("what is not a number is not hidden: attention, bfloat16, every instruction set") {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   // A payload of all ones: rounding its bits as those of a number would make it a zero.
-  const float stubborn = std::bit_cast<float>(0x7FFFFFFFU);
+  const float nan_of_ones = std::bit_cast<float>(0x7FFFFFFFU);
   for (const Precision precision : {Precision::fp32, Precision::bf16}) {
     for (const eigen::Isa isa : eigen::distinct_isas(precision)) {
       CAPTURE(to_string(precision));
       CAPTURE(to_string(isa));
       EigenBackend backend({.threads = 1, .instruction_set = isa, .precision = precision});
-      for (const float bad : {kNan, stubborn}) {
+      for (const float bad : {kNan, nan_of_ones}) {
         auto in = matrix(20, 3);
         in.view()(17, 1) = bad;
         auto out = matrix(20, 40);
@@ -286,7 +286,7 @@ TEST_CASE("what is not a number is not hidden: attention, bfloat16, every instru
         for (Index n = 0; n < 40; ++n) CHECK(std::isnan(out.view()(17, n)));
         CHECK(out.view()(16, 0) == 0.0F);
       }
-      for (const float bad : {kNan, stubborn, kInfinity}) {
+      for (const float bad : {kNan, nan_of_ones, kInfinity}) {
         const auto attended = [&](Index which) {  // with a bad value in q, k or v
           Tensor<float, 4> parts[3] = {image(1, 5, 1, 6), image(1, 40, 1, 6), image(1, 40, 1, 6)};
           for (Tensor<float, 4>& part : parts) {

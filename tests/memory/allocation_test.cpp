@@ -10,6 +10,7 @@
 #include "promiseg/eigen/backend.hpp"
 #include "promiseg/sam/sam_model.hpp"
 #include "synth.hpp"
+#include "unit/command_fixture.hpp"
 
 using namespace promiseg;
 
@@ -39,26 +40,12 @@ void operator delete(void* data, std::size_t /*size*/, std::align_val_t /*alignm
 
 namespace {
 
-/// Small models that have everything: windows that do not divide the grid, global blocks.
+/// A small model that has everything: windows that do not divide the grid, global blocks.
 ModelConfig small(std::string_view arch) {
   ModelConfig config = published_config(arch);
-  config.prompt_embed_dim = 32;
-  config.decoder_num_heads = 4;
-  config.decoder_mlp_dim = 64;
-  config.image_size = 64;
-  if (arch == "litemedsam") {
-    config.embed_dims = {16, 32, 40, 64};
-    config.depths = {1, 1, 1, 1};
-    config.num_heads = {1, 2, 4, 4};
-    config.window_sizes = {7, 7, 4, 7};
-  } else {
-    config.patch_size = 8;
-    config.encoder_embed_dim = 32;
-    config.encoder_depth = 2;
-    config.encoder_num_heads = 2;
-    config.global_attn_indexes = {1};
-    config.window_size = 3;
-  }
+  apply_json(
+      Json::parse(arch == "litemedsam" ? promiseg_test::kSmallTinyVit : promiseg_test::kSmallVit),
+      config);
   return config;
 }
 

@@ -13,6 +13,9 @@
 
 namespace promiseg {
 
+/// Prompts that a predictor decodes in one batch, which bounds its memory.
+inline constexpr std::size_t kMaxDecodedAtOnce = 16;
+
 struct PredictOptions {
   /// Several masks for an ambiguous prompt (a point may mean a part or the whole), not one.
   bool multimask = false;
@@ -132,9 +135,8 @@ class Predictor {
 
   /// Neighbours of one structure are decoded together, a bounded number at a time.
   static std::size_t batch_end(const Prompts& prompts, std::size_t begin) {
-    constexpr std::size_t kMaxBatch = 16;
     std::size_t end = begin + 1;
-    while (end < prompts.size() && end - begin < kMaxBatch &&
+    while (end < prompts.size() && end - begin < kMaxDecodedAtOnce &&
            same_structure(prompts[end], prompts[begin])) {
       ++end;
     }

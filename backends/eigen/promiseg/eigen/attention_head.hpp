@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "promiseg/eigen/multiply_panels.hpp"
 #include "promiseg/eigen/packing.hpp"
 
 namespace promiseg::eigen {
@@ -25,35 +26,6 @@ struct ScoreTerms {
   const float* by_row = nullptr;     ///< [queries][keys_high]
   const float* by_column = nullptr;  ///< [queries][keys_wide]
 };
-
-/// Packed rows of any length, in parts of at most kRowWords: each part [padded rows][kRowStride].
-struct PackedRows {
-  const float* data = nullptr;
-  Index padded = 0;  ///< rows, up to whole tiles
-};
-
-/// c [rows, columns] = scale * packed rows x panels, each [words][tile columns]; `tile` says where
-/// c lies and how large it is, `panel_stride` how far the next panel is.
-inline void multiply_panels(const KernelTable& table, const ProductKernels& kernels,
-                            const PackedRows& rows, Index words, const float* panels,
-                            Index panel_stride, GemmTile tile) {
-  const GemmTile whole = tile;
-  for (Index begin = 0; begin < words; begin += kRowWords) {
-    const float* part = rows.data + begin / kRowWords * rows.padded * kRowStride;
-    tile.depth = std::min(kRowWords, words - begin);
-    tile.first = whole.first && begin == 0;
-    for (Index column = 0; column < whole.columns; column += table.tile_columns) {
-      tile.b = panels + column / table.tile_columns * panel_stride + begin * table.tile_columns;
-      tile.columns = std::min(table.tile_columns, whole.columns - column);
-      for (Index row = 0; row < whole.rows; row += table.tile_rows) {
-        tile.a = part + row * kRowStride;
-        tile.c = whole.c + row * tile.c_stride + column;
-        tile.rows = std::min(table.tile_rows, whole.rows - row);
-        kernels.gemm_tile(tile);
-      }
-    }
-  }
-}
 
 /// Works through one head. Made for a thread's turn and thrown away. Queries, keys and values come
 /// from functions: `fetch(i, line)` returns the channels of number i side by side, and may write

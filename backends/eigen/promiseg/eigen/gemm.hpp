@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "promiseg/core/thread_pool.hpp"
+#include "promiseg/eigen/multiply_panels.hpp"
 #include "promiseg/eigen/packed_matrix.hpp"
 #include "promiseg/eigen/scratch.hpp"
 
@@ -70,18 +71,13 @@ class GemmBlock {
     float* packed = scratch.rows.take(plan_.packed_size());
     for (Index first = 0; first < plan_.steps; first += plan_.steps_at_once) {
       for (Index i = 0; i < plan_.steps_at_once; ++i) {
-        pack(first + i, line, packed + i * step_stride());
+        pack(first + i, line, packed + i * plan_.block_rows * kRowStride);
       }
-      for (Index panel = panel_begin_; panel < panel_end_; ++panel) {
-        for (Index i = 0; i < plan_.steps_at_once; ++i) {
-          multiply(first + i, panel, packed + i * step_stride());
-        }
-      }
+      for (Index panel = panel_begin_; panel < panel_end_; ++panel) multiply(first, panel, packed);
     }
   }
 
  private:
-  Index step_stride() const { return plan_.block_rows * kRowStride; }
   Index begin(Index step) const { return step * plan_.depth_step; }
   Index depth(Index step) const {
     return std::min(plan_.depth_step, weights_.inputs() - begin(step));
@@ -98,28 +94,27 @@ class GemmBlock {
     }
   }
 
-  void multiply(Index step, Index panel, const float* packed) const {
+  /// The steps that are packed, from `first` on, by one panel.
+  void multiply(Index first, Index panel, const float* packed) const {
+    const ProductKernels& kernels = weights_.kernels();
     const Index column = panel * table_.tile_columns;
+    const Index end = std::min(begin(first + plan_.steps_at_once), weights_.inputs());
     GemmTile tile;
-    tile.depth = weights_.kernels().words(depth(step));
+    tile.c = output_.out + row_begin_ * output_.stride + column;
     tile.c_stride = output_.stride;
-    tile.residual_stride = output_.residual_stride;
-    tile.scale = output_.scale;
-    tile.activation = output_.activation;
-    tile.first = step == 0;
-    tile.last = step + 1 == plan_.steps;
-    tile.b = weights_.panel(column, begin(step));
+    tile.rows = row_end_ - row_begin_;
     tile.columns = std::min(table_.tile_columns, weights_.outputs() - column);
+    tile.scale = output_.scale;
+    tile.first = first == 0;
+    tile.last = end == weights_.inputs();
     tile.bias = output_.bias != nullptr ? output_.bias + column : nullptr;
-    for (Index row = row_begin_; row < row_end_; row += table_.tile_rows) {
-      tile.a = packed + (row - row_begin_) * kRowStride;
-      tile.c = output_.out + row * output_.stride + column;
-      tile.residual = output_.residual != nullptr
-                          ? output_.residual + row * output_.residual_stride + column
-                          : nullptr;
-      tile.rows = std::min(table_.tile_rows, row_end_ - row);
-      weights_.kernels().gemm_tile(tile);
-    }
+    tile.residual = output_.residual != nullptr
+                        ? output_.residual + row_begin_ * output_.residual_stride + column
+                        : nullptr;
+    tile.residual_stride = output_.residual_stride;
+    tile.activation = output_.activation;
+    multiply_panels(table_, kernels, {packed, plan_.block_rows}, kernels.words(end - begin(first)),
+                    weights_.panel(column, begin(first)), 0, tile);  // one panel: no next one
   }
 
   const KernelTable& table_;

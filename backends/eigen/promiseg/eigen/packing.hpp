@@ -34,17 +34,18 @@ inline void copy_transposed(TensorView<const float, 2> matrix, float* rows) {
 inline void pack_rows(const ProductKernels& kernels, TensorView<const float, 2> matrix, Index width,
                       Scratch& scratch, float* packed) {
   const Index depth = matrix.extent(1);
-  const bool transposed = matrix.stride(0) == 1 && matrix.stride(1) != 1;
-  const bool copies = transposed && kernels.precision == Precision::fp32;
-  if (copies) copy_transposed(matrix, packed);
-  float* line = matrix.stride(1) == 1 || copies ? nullptr : scratch.take(depth);
-  for (Index i = copies ? matrix.extent(0) : 0; i < width; ++i) {
-    if (i < matrix.extent(0)) {
+  const bool lies_across = matrix.stride(0) == 1 && matrix.stride(1) != 1;
+  if (lies_across && kernels.precision == Precision::fp32) {
+    copy_transposed(matrix, packed);
+  } else {
+    float* line = matrix.stride(1) == 1 ? nullptr : scratch.take(depth);
+    for (Index i = 0; i < matrix.extent(0); ++i) {
       const float* row = matrix.data() + i * matrix.stride(0);
       kernels.pack_row(gather(row, matrix.stride(1), depth, line), depth, packed + i * kRowStride);
-    } else {
-      std::fill_n(packed + i * kRowStride, kernels.words(depth), 0.0F);
     }
+  }
+  for (Index i = matrix.extent(0); i < width; ++i) {
+    std::fill_n(packed + i * kRowStride, kernels.words(depth), 0.0F);
   }
 }
 

@@ -79,29 +79,24 @@ void product_block(const KernelTable& table, const ProductKernels& kernels,
   float* panels = scratch.panels.take(blocks.panels_size(kernels, shape));
   for (Index begin = 0; begin < shape.depth; begin += depth_step) {
     const Index depth = std::min(depth_step, shape.depth - begin);
-    GemmTile tile;
-    tile.depth = kernels.words(depth);
+    const Index words = kernels.words(depth);
     for (Index row = row_begin; row < row_end; row += table.tile_rows) {
       pack_rows(kernels, left(row, std::min(table.tile_rows, row_end - row), begin, depth),
                 table.tile_rows, scratch.line, rows + (row - row_begin) * kRowStride);
     }
     for (Index column = column_begin; column < column_end; column += table.tile_columns) {
       pack_right(column, std::min(table.tile_columns, column_end - column), begin, depth,
-                 panels + (column - column_begin) * tile.depth);
+                 panels + (column - column_begin) * words);
     }
+    GemmTile tile;
+    tile.c = output.out + row_begin * output.stride + column_begin;
     tile.c_stride = output.stride;
+    tile.rows = row_end - row_begin;
+    tile.columns = column_end - column_begin;
     tile.scale = output.scale;
     tile.first = begin == 0 && !accumulate;
-    for (Index column = column_begin; column < column_end; column += table.tile_columns) {
-      tile.b = panels + (column - column_begin) * tile.depth;
-      tile.columns = std::min(table.tile_columns, column_end - column);
-      for (Index row = row_begin; row < row_end; row += table.tile_rows) {
-        tile.a = rows + (row - row_begin) * kRowStride;
-        tile.c = output.out + row * output.stride + column;
-        tile.rows = std::min(table.tile_rows, row_end - row);
-        kernels.gemm_tile(tile);
-      }
-    }
+    multiply_panels(table, kernels, {rows, blocks.rows}, words, panels, table.tile_columns * words,
+                    tile);
   }
 }
 
