@@ -1,193 +1,23 @@
-// promiseg train: what a run makes, that it can be repeated, interrupted and gone on with, and what
-// it refuses.
+// promiseg train: what a run makes, and that it can be repeated.
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <csignal>
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
-#include <map>
 #include <set>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "child_process.hpp"
-#include "command_fixture.hpp"
 #include "promiseg/adapt/pack_file.hpp"
-#include "promiseg/io/csv.hpp"
+#include "train_fixture.hpp"
 
 using namespace promiseg_test;
-using promiseg::Image;
-using promiseg::Index;
-using promiseg::Json;
 using promiseg::PackFile;
-namespace fs = std::filesystem;
 
 namespace {
 
-using Arguments = std::vector<std::string>;
-using Columns = std::map<std::string, std::vector<std::string>>;
-
-/// Longer than anything here takes, under sanitizers too.
-constexpr std::chrono::seconds kPatience{240};
-
-constexpr const char* kTable =
-    "a.png,train,a_mask.png\nb.png,train,b_mask.png\nc.png,train,c_mask.png\n"
-    "d.png,train,d_mask.png\ne.png,val,e_mask.png\nf.png,test,f_mask.png\n";
-
-/// APM with as few layers as it can have.
-constexpr const char* kSmallResnet = R"({"resnet_blocks": [1, 1, 1, 1], "tap_blocks": [2]})";
-constexpr const char* kSmallCross = R"({"tap_blocks": [2, 1, 1], "cross_num_heads": 4})";
-
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
-std::string text_of(const fs::path& path) {
-  const std::vector<char> bytes = read_bytes(path);
-  return {bytes.begin(), bytes.end()};
-}
-
 double number(const std::string& text) { return std::stod(text); }
-
-/// A small model, four pictures of a disc to learn from, one to choose the best state by, and one
-/// to test on. All are smaller than the model's frame.
-class TrainFixture : public CommandFixture {
- public:
-  explicit TrainFixture(const std::string& arch = "vit_b") : CommandFixture(arch) {
-    add("a", 40, 60, 0.35, 0.5);
-    add("b", 56, 36, 0.6, 0.4);
-    add("c", 48, 48, 0.5, 0.65);
-    add("d", 32, 50, 0.7, 0.5);
-    add("e", 44, 44, 0.4, 0.35);
-    add("f", 40, 52, 0.55, 0.6);
-    write_table(kTable);
-  }
-
-  /// A picture of a disc with its mask; its centre in parts of the sides.
-  void add(const std::string& name, Index height, Index width, double at_x, double at_y) const {
-    Image image({height, width, 1});
-    Image mask({height, width, 1});
-    for (Index y = 0; y < height; ++y) {
-      for (Index x = 0; x < width; ++x) {
-        const double dx = static_cast<double>(x) / static_cast<double>(width) - at_x;
-        const double dy = static_cast<double>(y) / static_cast<double>(height) - at_y;
-        const bool inside = std::hypot(dx, dy) < 0.25;
-        image.view()(y, x, 0) = static_cast<std::uint8_t>(inside ? 200 : 20 + (x * 7 + y * 3) % 60);
-        mask.view()(y, x, 0) = static_cast<std::uint8_t>(inside ? 255 : 0);
-      }
-    }
-    promiseg::write_png(*this / (name + ".png"), image);
-    promiseg::write_png(*this / (name + "_mask.png"), mask);
-  }
-
-  void write_table(const std::string& rows) const {
-    write_bytes(data(), "image_name,train_type,mask_name\n" + rows);
-  }
-
-  std::string data() const { return *this / "data.csv"; }
-  std::string cache() const { return *this / "cache"; }
-  std::string pack(const std::string& name) const { return *this / (name + ".safetensors"); }
-  std::string log_of(const std::string& name) const { return pack(name) + ".log.csv"; }
-  std::string state_of(const std::string& name) const { return pack(name) + ".state"; }
-
-  /// The command line that trains the pack `name`; what `more` does not say is the fixture's.
-  Arguments arguments(const std::string& name, const Arguments& more = {}) const {
-    Arguments all = {"train", "-o", pack(name)};
-    const auto given = [&](const std::string& option) {
-      return std::find(more.begin(), more.end(), option) != more.end();
-    };
-    const auto unless_given = [&](const std::string& option, const std::string& value) {
-      if (given(option)) return;
-      all.push_back(option);
-      all.push_back(value);
-    };
-    unless_given("--model", model());
-    if (!given("--images")) unless_given("--data", data());
-    unless_given("--cache", cache());
-    unless_given("--epochs", "2");
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
-  }
-
-  std::string train(const std::string& name, const Arguments& more = {}) const {
-    return run_well(arguments(name, more));
-  }
-  Json train_json(const std::string& name, const Arguments& more = {}) const {
-    return run_json(arguments(name, more));
-  }
-
-  /// Every file but those in the cache.
-  std::set<std::string> files() const {
-    std::set<std::string> all = files_below(path());
-    std::erase_if(all, [&](const std::string& file) { return file.starts_with(cache() + "/"); });
-    return all;
-  }
-
-  /// The files of the cache, and when they were written.
-  std::map<std::string, fs::file_time_type> features() const {
-    std::map<std::string, fs::file_time_type> all;
-    if (!fs::exists(cache())) return all;
-    for (const std::string& file : files_below(cache())) all[file] = fs::last_write_time(file);
-    return all;
-  }
-
-  /// The log's columns by their names.
-  Columns read_log(const std::string& name) const {
-    const auto records = promiseg::read_csv(log_of(name));
-    REQUIRE_FALSE(records.empty());
-    Columns columns;
-    for (std::size_t field = 0; field < records.front().fields.size(); ++field) {
-      auto& column = columns[records.front().fields[field]];
-      for (std::size_t i = 1; i < records.size(); ++i) column.push_back(records[i].fields[field]);
-    }
-    return columns;
-  }
-
-  /// Segments the fixture's picture by the pack alone, and returns the one object.
-  Json segment_with(const std::string& name) const {
-    const Json record = segment("segmented", {"--pack", pack(name)});
-    REQUIRE(record.at("objects").as_array().size() == 1);
-    CHECK(read_mask(record.at("mask").as_string()).extents() == promiseg::Extents<3>{40, 60, 1});
-    return record.at("objects").as_array().front();
-  }
-
-  /// Evaluates the pack on the one picture that is marked test.
-  Json evaluate(const std::string& name) const {
-    return run_json({"evaluate", "--model", model(), "--data", data(), "--pack", pack(name), "-o",
-                     *this / "evaluated"});
-  }
-
-  /// The work must fail with one line that contains everything `expected`, and leave nothing behind
-  /// but features.
-  void check_failure(Arguments line, const std::vector<std::string>& expected,
-                     int exit_code) const {
-    line.emplace_back("--quiet");
-    const std::set<std::string> before = files();
-    const CommandResult result = run_promiseg(line);
-    check_complaint(result, exit_code);
-    for (const std::string& part : expected) {
-      CHECK_MESSAGE(contains(result.err, part), "expected \"", part, "\" in: ", result.err);
-    }
-    CHECK(files() == before);
-  }
-  void check_failure(const Arguments& line, const std::vector<std::string>& expected) const {
-    check_failure(line, expected, 1);
-  }
-  void check_wrong_usage(const Arguments& line, const std::vector<std::string>& expected) const {
-    check_failure(line, expected, 2);
-  }
-};
-
-Arguments with(Arguments arguments, const Arguments& more) {
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return arguments;
-}
 
 std::vector<double> losses(const Json& report) {
   std::vector<double> all;
@@ -215,56 +45,6 @@ std::size_t count_changed(const PackFile& pack, const promiseg::ModelFile& model
     }
   }
   return changed;
-}
-
-/// The lines of a log after the first; 0 if there is none.
-std::ptrdiff_t logged_epochs(const std::string& file) {
-  if (!fs::exists(file)) return 0;
-  const std::vector<char> bytes = read_bytes(file);
-  return std::max<std::ptrdiff_t>(std::count(bytes.begin(), bytes.end(), '\n') - 1, 0);
-}
-
-/// A run that a signal ended.
-struct Halted {
-  Arguments settings;  ///< with its number of epochs
-  CommandResult result;
-};
-
-/// Trains the pack "halted", and sends a signal as soon as an epoch is on disk. A run that ends
-/// before it gets there is made again with more epochs.
-Halted halt(const TrainFixture& fixture, const Arguments& more, int signal_number,
-            int first_epochs = 40) {
-  for (const int factor : {1, 5, 25}) {
-    const Arguments settings = with(more, {"--epochs", std::to_string(first_epochs * factor)});
-    ChildProcess child(fixture.arguments("halted", settings));
-    const auto begun = [&] {
-      return logged_epochs(fixture.log_of("halted")) > 0 && fs::exists(fixture.state_of("halted"));
-    };
-    REQUIRE(child.wait_until(begun, kPatience));
-    child.send(signal_number);
-    const CommandResult result = child.wait(kPatience);
-    if (result.exit_code != 0) return {settings, result};
-    fs::remove(fixture.pack("halted"));
-    fs::remove(fixture.log_of("halted"));
-  }
-  FAIL("every run ended before the signal came");
-  return {};
-}
-
-/// Goes on with a halted run: the end must be that of a run that nobody has interrupted.
-void check_resumed(const TrainFixture& fixture, const Arguments& settings) {
-  fixture.train("whole", settings);
-  const std::string said = fixture.train("halted", with(settings, {"--resume", "--threads", "1"}));
-  CHECK(contains(said, "Going on after epoch "));
-  CHECK_FALSE(contains(said, "Going on after epoch 0\n"));
-  CHECK(read_bytes(fixture.pack("halted")) == read_bytes(fixture.pack("whole")));
-  CHECK_FALSE(fs::exists(fixture.state_of("halted")));
-  const Columns expected = fixture.read_log("whole");
-  const Columns resumed = fixture.read_log("halted");
-  for (const char* column : {"epoch", "rate", "loss", "train_dice", "val_dice"}) {
-    CAPTURE(column);
-    CHECK((resumed.at(column) == expected.at(column)));
-  }
 }
 
 }  // namespace
@@ -449,71 +229,6 @@ TEST_CASE("train: the number of threads changes nothing") {
   }
 }
 
-TEST_CASE("train: interrupted after a step in the middle, it goes on where it stopped") {
-  const TrainFixture fixture;
-  const std::set<std::string> before = fixture.files();
-  const Arguments more = {"--batch", "1", "--train-prompt", "points", "--quiet"};
-  const Halted halted = halt(fixture, more, SIGINT);
-  check_complaint(halted.result, 1);
-  CHECK(contains(halted.result.err, "interrupted"));
-  CHECK(contains(halted.result.err, "--resume"));
-  std::set<std::string> left = before;
-  left.insert({fixture.pack("halted"), fixture.log_of("halted"), fixture.state_of("halted")});
-  CHECK(fixture.files() == left);
-
-  // With other settings there is nothing to go on with, and nothing is spoilt by trying.
-  const std::vector<char> state = read_bytes(fixture.state_of("halted"));
-  const std::vector<char> pack = read_bytes(fixture.pack("halted"));
-  for (const Arguments& other : {Arguments{"--rate", "0.01"}, Arguments{"--seed", "9"}}) {
-    CAPTURE(other.front());
-    CommandResult refused =
-        run_promiseg(fixture.arguments("halted", with(with(halted.settings, other), {"--resume"})));
-    check_complaint(refused, 1);
-    CHECK(contains(refused.err, "halted.safetensors.state"));
-    CHECK(contains(refused.err, "other settings"));
-  }
-  CHECK(fixture.files() == left);
-  CHECK(read_bytes(fixture.state_of("halted")) == state);
-  CHECK(read_bytes(fixture.pack("halted")) == pack);
-
-  Arguments loud = halted.settings;
-  loud.erase(std::remove(loud.begin(), loud.end(), "--quiet"), loud.end());
-  check_resumed(fixture, loud);
-}
-
-TEST_CASE("train: interrupted after the last step of an epoch, it goes on") {
-  // One step is an epoch, so that is where an interrupt is noticed.
-  const TrainFixture fixture;
-  const Halted halted = halt(fixture, {"--batch", "8"}, SIGINT);
-  CHECK(halted.result.exit_code == 1);
-  CHECK(contains(halted.result.err, "--resume"));
-  check_resumed(fixture, halted.settings);
-}
-
-TEST_CASE("train: killed, it goes on from the last epoch") {
-  const TrainFixture fixture;
-  Arguments method;
-  int epochs = 40;
-  SUBCASE("IPS") { method = {"--train-prompt", "box"}; }
-  SUBCASE("APM, which has running statistics, and IPS") {
-    method = {"--method", "apm+ips", "--config", kSmallResnet, "--point-jitter", "0.05"};
-    epochs = 5;  // each takes a second under the sanitizers
-  }
-  const Halted halted = halt(fixture, with({"--batch", "2"}, method), SIGKILL, epochs);
-  CHECK(halted.result.exit_code == 128 + SIGKILL);
-  REQUIRE(fs::exists(fixture.state_of("halted")));
-  check_resumed(fixture, halted.settings);
-}
-
-TEST_CASE("train: a run whose best state is gone does not go on as if it were there") {
-  const TrainFixture fixture;
-  const Halted halted = halt(fixture, {"--batch", "2"}, SIGINT);
-  fs::rename(fixture.pack("halted"), fixture / "moved");
-  fixture.check_failure(fixture.arguments("halted", with(halted.settings, {"--resume"})),
-                        {"halted.safetensors", "put the file back"});
-  CHECK(fs::exists(fixture.state_of("halted")));
-}
-
 TEST_CASE("train: intensities are recorded, and others told of") {
   const TrainFixture fixture;
   fixture.train("windowed", {"--window", "0,200", "--epochs", "1"});
@@ -528,14 +243,6 @@ TEST_CASE("train: intensities are recorded, and others told of") {
   CHECK(says_so({}));
   CHECK(says_so({"--window", "auto"}));
   CHECK_FALSE(says_so({"--window", "0,200"}));
-}
-
-TEST_CASE("train: nothing to go on with") {
-  const TrainFixture fixture;
-  fixture.check_failure(fixture.arguments("none", {"--resume"}),
-                        {"none.safetensors.state", "no interrupted run"});
-  write_bytes(fixture.state_of("text"), std::string_view("not a state\n"));
-  fixture.check_failure(fixture.arguments("text", {"--resume"}), {"text.safetensors.state"});
 }
 
 TEST_CASE("train: what is thawed is in the pack, and works there") {
@@ -694,134 +401,4 @@ TEST_CASE("train: LiteMedSAM's kind of model, and the limit of the cache") {
   CHECK(fixture.features().size() == 5);
   CHECK(PackFile(fixture.pack("pack")).config().mask_token == 0);
   fixture.segment_with("pack");
-}
-
-TEST_CASE("train: wrong usage") {
-  const TrainFixture fixture;
-  const auto refused = [&](const Arguments& more, const std::string& expected) {
-    fixture.check_wrong_usage(fixture.arguments("pack", more), {expected});
-  };
-  const std::string folder = fixture.path().string();
-  fixture.check_wrong_usage(
-      {"train", "--model", fixture.model(), "--cache", fixture.cache(), "-o", fixture.pack("pack")},
-      {"--data", "--images"});
-  fixture.check_wrong_usage({"train", "--model", fixture.model(), "--data", fixture.data()},
-                            {"--output"});
-  refused({"--data", fixture.data(), "--images", folder, "--masks", folder}, "--data");
-  refused({"--images", folder}, "--masks");
-  refused({"--masks", folder}, "--images");
-  refused({"--method", "apm", "--train-prompt", "box"}, "--train-prompt");
-  refused({"--method", "apm+ips", "--train-prompt", "points"}, "--train-prompt");
-  refused({"--corner-weight", "5"}, "--corner-weight");
-  refused({"--method", "apm", "--points", "free", "--corner-weight", "5"}, "--points corners");
-  refused({"--config", R"({"tap_blocs": [2]})"}, "tap_blocs");
-  refused({"--config", "{"}, "--config");
-  refused({"--method", "apm", "--config", R"({"tap_blocks": [3]})"}, "tap_blocks");
-  refused({"--optimiser", "adam", "--weight-decay", "0.1"}, "--weight-decay");
-  refused({"--backend", "reference"}, "reference");
-  refused({"--precision", "bf16"}, "fp32");
-  refused({"--max-memory", "1GB"}, "--max-memory");
-  refused({"--window", "9,1"}, "window");
-  refused({"--epochs", "0"}, "epochs");
-  refused({"--batch", "0"}, "batch");
-  refused({"--rate", "0"}, "rate");
-  refused({"--method", "magic"}, "--method");
-  refused({"--freeze", "fz9"}, "--freeze");
-  refused({"--cache-limit", "0"}, "--cache-limit");
-  refused({"--val-fraction", "1"}, "--val-fraction");
-  CHECK(fixture.features().empty());
-}
-
-TEST_CASE("train: wrong settings of augmentation are named as such") {
-  const TrainFixture fixture;
-  for (const char* fields : {R"({"rotate": 5})", R"({"blur_probability": 2})", "{"}) {
-    CAPTURE(fields);
-    fixture.check_wrong_usage(
-        fixture.arguments("pack", {"--augment", "1", "--augment-config", fields}),
-        {"--augment-config"});
-  }
-}
-
-TEST_CASE("train: data that cannot be used") {
-  const TrainFixture fixture;
-  const auto refused = [&](const std::string& rows, const std::vector<std::string>& expected,
-                           const Arguments& more = {}) {
-    CAPTURE(rows);
-    fixture.write_table(rows);
-    fixture.check_failure(fixture.arguments("pack", more), expected);
-  };
-  const std::string a = "a.png,train,a_mask.png\n";
-  const std::string b = "b.png,train,b_mask.png\n";
-  const std::string e = "e.png,val,e_mask.png\n";
-  refused(a + "b.png,train\n", {"data.csv, line 3"});
-  refused(a + "b.png,learn,b_mask.png\n", {"data.csv, line 3", "learn"});
-  refused(a + e + "absent.png,train,b_mask.png\n", {"data.csv, line 4", "absent.png"});
-  refused(a + "b.png,train,absent_mask.png\n", {"data.csv, line 3", "absent_mask.png"});
-  refused(a + a, {"data.csv, line 3", "twice"});
-  refused("", {"data.csv", "no samples"});
-  refused(a, {"data.csv", "one image"});
-  refused(e, {"data.csv", "no training images"});
-  refused("a.png,test,a_mask.png\n", {"data.csv", "no training images"});
-  refused("a.png,train,b_mask.png\n" + b + e, {"b_mask.png", "36 x 56", "a.png", "60 x 40"});
-  refused(a + "e.png,val,a_mask.png\n", {"a_mask.png", "60 x 40", "e.png", "44 x 44"});
-  write_bytes(fixture / "text.png", std::string_view("not a picture"));
-  refused(a + "text.png,train,b_mask.png\n" + e, {"text.png"});
-  refused(a + "b.png,train,text.png\n" + e, {"text.png"});
-  fs::remove(fixture.data());
-  fixture.check_failure(fixture.arguments("pack"), {"data.csv"});
-  fixture.write_table(kTable);
-  fixture.check_failure(fixture.arguments("pack", {"--model", fixture / "absent.safetensors"}),
-                        {"absent.safetensors"});
-}
-
-TEST_CASE("train: an empty mask has no box and no points, but the frame is always there") {
-  const TrainFixture fixture;
-  promiseg::write_png(fixture / "blank.png", CommandFixture::picture(30, 30));
-  promiseg::write_png(fixture / "blank_mask.png", Image({30, 30, 1}));
-  const std::vector<std::string> tables = {
-      "a.png,train,a_mask.png\nblank.png,train,blank_mask.png\ne.png,val,e_mask.png\n",
-      "a.png,train,a_mask.png\nb.png,train,b_mask.png\nblank.png,val,blank_mask.png\n"};
-  for (const std::string& table : tables) {
-    CAPTURE(table);
-    fixture.write_table(table);
-    for (const char* prompt : {"box", "points"}) {
-      CAPTURE(prompt);
-      fixture.check_failure(fixture.arguments("pack", {"--train-prompt", prompt}),
-                            {"blank.png", "empty"});
-    }
-    const Json report = fixture.train_json("pack");
-    CHECK(report.at("val_dice").as_number() >= 0.0);
-    fs::remove(fixture.pack("pack"));
-    fs::remove(fixture.log_of("pack"));
-  }
-}
-
-TEST_CASE("train: places that cannot be written") {
-  const TrainFixture fixture;
-  fixture.check_failure(fixture.arguments("absent/pack"), {"absent"});
-  fixture.check_failure(fixture.arguments("data.csv/pack"), {"data.csv"});
-  fixture.check_failure(fixture.arguments("pack", {"--cache", fixture.image()}), {"picture.png"});
-  CHECK(fixture.features().empty());
-}
-
-TEST_CASE("train: a pack or log that cannot be written is noticed before any work") {
-  const TrainFixture fixture;
-  fs::create_directory(fixture.pack("folder"));
-  fixture.check_failure(fixture.arguments("folder"), {"folder.safetensors"});
-  fs::create_directory(fixture.log_of("logged"));
-  fixture.check_failure(fixture.arguments("logged"), {"logged.safetensors.log.csv"});
-  CHECK(fixture.features().empty());
-}
-
-TEST_CASE("train: what it reads is not replaced") {
-  const TrainFixture fixture;
-  const std::vector<char> model = read_bytes(fixture.model());
-  const Arguments rest = {"--model", fixture.model(), "--cache", fixture.cache(), "--epochs", "1"};
-  CHECK(run_promiseg(with({"train", "--data", fixture.data(), "-o", fixture.data()}, rest))
-            .exit_code != 0);
-  CHECK(contains(text_of(fixture.data()), kTable));
-  fixture.write_table(kTable);
-  CHECK(run_promiseg(with({"train", "--data", fixture.data(), "-o", fixture.model()}, rest))
-            .exit_code != 0);
-  CHECK(read_bytes(fixture.model()) == model);
 }
