@@ -95,6 +95,21 @@ TEST_CASE_TEMPLATE("wrong shapes are refused", B, ReferenceBackend, EigenBackend
       run(image(1, 6, 7, 2), {3, 1, 1}, {{}, residual.view()}, image(1, 6, 7, 5));
     }));
   }
+  SUBCASE("weights packed for another convolution") {
+    if constexpr (PacksConvolutions<B>) {
+      const auto filters = backend.pack_conv(matrix(32, 9 * 32).view(), {3, 1, 1});
+      const auto run = [&](ConvGeometry geometry, Tensor<float, 4> out) {
+        backend.conv2d(image(1, 6, 6, 32).view(), filters, geometry, {}, out.view());
+      };
+      CHECK_NOTHROW(run({3, 1, 1}, image(1, 6, 6, 32)));
+      CHECK(refuses([&] { run({3, 2, 1}, image(1, 3, 3, 32)); }));
+      CHECK(refuses([&] { run({3, 1, 1}, image(1, 6, 6, 33)); }));
+      CHECK(refuses(
+          [&] { backend.gemm(matrix(2, 9 * 32).view(), filters, {}, matrix(2, 32).view()); }));
+      CHECK(
+          refuses([&] { backend.gemm(matrix(2, 32).view(), filters, {}, matrix(2, 32).view()); }));
+    }
+  }
   SUBCASE("depthwise_conv2d") {
     const auto run = [&](const Tensor<float, 4>& in, const Tensor<float, 3>& filters,
                          const Epilogue<4>& epilogue, Tensor<float, 4> out) {

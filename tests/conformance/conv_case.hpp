@@ -65,7 +65,7 @@ PreparedCase prepare(B& backend, const Conv2dCase& shape, Position position) {
   auto operands = std::make_shared<Operands>(
       Operands{EpilogueOperands<4>(backend, shape.epilogue, shape.out(), {}, {}, position),
                make_input(backend, shape.in, Form<4>{.gaps = shape.in_gaps}, Values{1}, position),
-               backend.pack(weights.view()), shape.geometry});
+               pack_conv(backend, weights.view(), shape.geometry), shape.geometry});
   return make_prepared(backend, operands, [&backend](const Operands& o) {
     backend.conv2d(o.in.view(), o.weights, o.geometry, o.epilogue(), o.out.view());
   });
@@ -192,12 +192,25 @@ inline std::vector<Conv2dCase> conv2d_cases() {
   };
   for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu}) {
     for (const Residual residual : {Residual::none, Residual::separate, Residual::in_place}) {
-      cases.push_back({.in = {2, 5, 7, 48},
-                       .outputs = 19,
-                       .geometry = {3, 1, 1},
-                       .epilogue = {true, residual, activation, 0.5F}});
+      for (const Index outputs : {19, 37}) {  // the second wide enough for Winograd's way
+        cases.push_back({.in = {2, 5, 7, 48},
+                         .outputs = outputs,
+                         .geometry = {3, 1, 1},
+                         .epilogue = {true, residual, activation, 0.5F}});
+      }
     }
   }
+  // As wide: every padding, odd and even images, of one pixel too, long sums, gaps, many patches.
+  for (const Index padding : {0, 1, 2, 3}) {
+    for (const Extents<4>& in : {Extents<4>{1, 4, 3, 33}, Extents<4>{2, 3, 6, 40}}) {
+      cases.push_back({.in = in, .outputs = 32, .geometry = {3, 1, padding}, .epilogue = kBias});
+    }
+  }
+  cases.push_back({.in = {1, 1, 1, 32}, .outputs = 64, .geometry = {3, 1, 1}});
+  cases.push_back({.in = {1, 3, 5, 900}, .outputs = 256, .geometry = {3, 1, 1}});
+  cases.push_back(
+      {.in = {1, 9, 7, 35}, .outputs = 96, .geometry = {3, 1, 1}, .in_gaps = {0, 2, 1, 3}});
+  cases.push_back({.in = {2, 19, 21, 36}, .outputs = 70, .geometry = {3, 1, 1}, .epilogue = kBias});
   const auto heavy = [&](const char* label, Extents<4> in, Index outputs, ConvGeometry geometry,
                          EpilogueSpec epilogue) {
     cases.push_back({.in = in,
@@ -210,6 +223,7 @@ inline std::vector<Conv2dCase> conv2d_cases() {
   heavy("vit_b_patch_embed", {1, 1024, 1024, 3}, 768, {16, 16, 0}, kBias);
   heavy("vit_b_neck1", {1, 64, 64, 768}, 256, {1, 1, 0}, {});
   heavy("neck2", {1, 64, 64, 256}, 256, {3, 1, 1}, {});
+  heavy("apm_fusion1", {1, 64, 64, 2304}, 256, {3, 1, 1}, kBias);
   return cases;
 }
 

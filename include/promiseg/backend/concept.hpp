@@ -126,6 +126,26 @@ concept HasAttention = Backend<B> &&
   backend.attention(q, kv, kv, scale, out);
 };
 
+/// A backend that prepares the weights of a convolution for its geometry. They go to `conv2d` with
+/// that kernel and stride, and nowhere else. Others pack them as any matrix.
+template <class B>
+concept PacksConvolutions = Backend<B> &&
+    requires(B& backend, TensorView<const float, 2> weights /*[O, kernel * kernel * C]*/,
+             ConvGeometry geometry) {
+  { backend.pack_conv(weights, geometry) } -> std::same_as<typename B::PackedMatrix>;
+};
+
+/// Packs the weights of a convolution as well as the backend can.
+template <Backend B>
+typename B::PackedMatrix pack_conv(B& backend, TensorView<const float, 2> weights,
+                                   ConvGeometry geometry) {
+  if constexpr (PacksConvolutions<B>) {
+    return backend.pack_conv(weights, geometry);
+  } else {
+    return backend.pack(weights);
+  }
+}
+
 namespace detail {
 
 inline void require_geometry(ConvGeometry geometry, std::string_view what) {

@@ -86,6 +86,14 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  /// Gives the memory that holds the bytes back to the system. They stay readable: what is read
+  /// again comes from the file, or from the system's cache of it.
+  void drop_pages() const {
+#if PROMISEG_HAS_MMAP
+    if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+#endif
+  }
+
  private:
   void swap(MappedFile& other) noexcept {
     std::swap(data_, other.data_);

@@ -53,6 +53,9 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   bool contains(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
 
+  /// See `MappedFile`.
+  void drop_pages() const { file_.drop_pages(); }
+
   /// Throws `not_found` naming the tensor and the file.
   const TensorEntry& at(std::string_view name) const {
     const auto entry = tensors_.find(name);

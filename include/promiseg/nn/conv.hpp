@@ -22,9 +22,9 @@ template <Backend B>
 class Conv2d {
  public:
   Conv2d(B& backend, const ConvWeights& weights, Index stride, Index padding)
-      : weight_(pack_weight(backend, matrix(weights.weight))),
+      : geometry_{weights.weight.extent(2), stride, padding},
+        weight_(pack_conv_weight(backend, matrix(weights.weight), geometry_)),
         bias_(backend, weights.bias),
-        geometry_{weights.weight.extent(2), stride, padding},
         outputs_(weights.weight.extent(0)) {}
 
   Extents<4> output(const Extents<4>& in) const {
@@ -45,9 +45,9 @@ class Conv2d {
     return detail::taps_together(weight).permuted({0, 2, 1}).with_unit_axis(0);
   }
 
+  ConvGeometry geometry_;
   typename B::PackedMatrix weight_;
   Parameter<1> bias_;
-  ConvGeometry geometry_;
   Index outputs_;
 };
 
@@ -63,6 +63,8 @@ class DepthwiseConv2d {
   Extents<4> output(const Extents<4>& in) const {
     return {in[0], geometry_.output(in[1]), geometry_.output(in[2]), in[3]};
   }
+
+  ConvGeometry geometry() const { return geometry_; }
 
   void operator()(Workspace<B>& workspace, TensorView<const float, 4> in, TensorView<float, 4> out,
                   Activation activation = Activation::none) const {

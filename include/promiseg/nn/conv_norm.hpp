@@ -83,6 +83,7 @@ class BatchNormed {
   Extents<4> output(const Extents<4>& in) const { return layer_.output(in); }
   /// Columns of the output, of a Linear.
   Index outputs() const { return layer_.outputs(); }
+  const Layer& layer() const { return layer_; }
 
   /// As the layer's own. Output and residual are contiguous.
   void operator()(Workspace<B>& workspace, TensorView<const float, kRank> in,

@@ -16,6 +16,7 @@ concept TracksWeights = Backend<B> &&
     requires(B& backend, TensorView<const float, 4> host, TensorView<const float, 4> stored) {
   backend.track(host, stored);
   { backend.pack_tracked(host) } -> std::same_as<typename B::PackedMatrix>;
+  { backend.pack_tracked(host, ConvGeometry()) } -> std::same_as<typename B::PackedMatrix>;
   // For values computed from weights: takes their gradient back to that of the weights.
   backend.track_derived(stored, std::function<void(TensorView<const float, 4>)>());
   { backend.weight_gradient(host) } -> std::same_as<TensorView<float, 4>>;
@@ -35,6 +36,19 @@ TensorView<T, 4> as_rank4(const TensorView<T, Rank>& view) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// `use(matrix)` of a weight [o1, o2, i1, i2] of any strides as a contiguous matrix.
+template <class Use>
+auto as_matrix(const TensorView<const float, 4>& weight, const Use& use) {
+  const Extents<2> matrix{weight.extent(0) * weight.extent(1), weight.extent(2) * weight.extent(3)};
+  if (weight.is_contiguous()) return use(weight.reshaped(matrix));
+  const Tensor<float, 4> ordered(weight);
+  return use(ordered.view().reshaped(matrix));
+}
+
+}  // namespace detail
+
 /// Packs a weight matrix given as [o1, o2, i1, i2], of any strides: o1 * o2 outputs by i1 * i2
 /// inputs. A checkpoint's weight in another order is a view of it, not a copy.
 template <Backend B>
@@ -42,11 +56,19 @@ typename B::PackedMatrix pack_weight(B& backend, const TensorView<const float, 4
   if constexpr (TracksWeights<B>) {
     return backend.pack_tracked(weight);
   } else {
-    const Extents<2> matrix{weight.extent(0) * weight.extent(1),
-                            weight.extent(2) * weight.extent(3)};
-    if (weight.is_contiguous()) return backend.pack(weight.reshaped(matrix));
-    const Tensor<float, 4> ordered(weight);
-    return backend.pack(ordered.view().reshaped(matrix));
+    return detail::as_matrix(weight, [&](const auto& matrix) { return backend.pack(matrix); });
+  }
+}
+
+/// The same for `conv2d`: [1, O, kernel * kernel, C].
+template <Backend B>
+typename B::PackedMatrix pack_conv_weight(B& backend, const TensorView<const float, 4>& weight,
+                                          ConvGeometry geometry) {
+  if constexpr (TracksWeights<B>) {
+    return backend.pack_tracked(weight, geometry);
+  } else {
+    return detail::as_matrix(
+        weight, [&](const auto& matrix) { return pack_conv(backend, matrix, geometry); });
   }
 }
 

@@ -130,7 +130,8 @@ class Predictor {
     FileWeights weights(file.file());
     const SamWeights views = sam_weights(weights, file.config());
     weights.require_all_used();
-    return SamModel<B>(backend, file.config(), views);
+    // What is packed need not lie in memory twice.
+    return SamModel<B>(backend, file.config(), views, [&file] { file.file().drop_pages(); });
   }
 
   /// Neighbours of one structure are decoded together, a bounded number at a time.

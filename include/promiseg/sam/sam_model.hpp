@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -24,12 +25,14 @@ struct EncodedImage {
 template <Backend B>
 class SamModel {
  public:
-  /// Copies (and packs) the weights; the views are not needed afterwards. The backend must outlive
-  /// the model.
-  SamModel(B& backend, const ModelConfig& config, const SamWeights& weights)
+  /// Copies (and packs) the weights; the views are not needed afterwards. `after_part` is called
+  /// whenever another part of them has been copied. The backend must outlive the model.
+  SamModel(
+      B& backend, const ModelConfig& config, const SamWeights& weights,
+      const std::function<void()>& after_part = [] {})
       : config_(config),
         workspace_(backend),
-        image_encoder_(make_encoder(backend, config, weights)),
+        image_encoder_(make_encoder(backend, config, weights, after_part)),
         decoder_(backend, config, weights.prompt_encoder, weights.mask_decoder) {}
 
   const ModelConfig& config() const { return config_; }
@@ -76,10 +79,10 @@ class SamModel {
  private:
   using ImageEncoder = std::variant<VitEncoder<B>, TinyVitEncoder<B>>;
 
-  static ImageEncoder make_encoder(B& backend, const ModelConfig& config,
-                                   const SamWeights& weights) {
+  static ImageEncoder make_encoder(B& backend, const ModelConfig& config, const SamWeights& weights,
+                                   const std::function<void()>& after_part) {
     if (const auto* vit = std::get_if<VitWeights>(&weights.image_encoder)) {
-      return VitEncoder<B>(backend, config, *vit);
+      return VitEncoder<B>(backend, config, *vit, after_part);
     }
     return TinyVitEncoder<B>(backend, config, std::get<TinyVitWeights>(weights.image_encoder));
   }

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "promiseg/nn/conv_norm.hpp"
+#include "promiseg/nn/strips.hpp"
 #include "promiseg/sam/vit_encoder.hpp"
 
 namespace promiseg {
@@ -149,14 +149,19 @@ class MbConv {
 
   /// Updates the features [h, w, C] in place.
   void operator()(nn::Workspace<B>& workspace, TensorView<float, 3> features) const {
-    const auto frame = workspace.frame();
-    const Extents<4> hidden{1, features.extent(0), features.extent(1), expand_.outputs()};
-    const auto expanded = workspace.tensor(hidden);
-    const auto filtered = workspace.tensor(hidden);
-    const auto rows = detail::pixel_rows(features);
-    expand_(workspace, rows, detail::pixel_rows(expanded.select(0, 0)), Activation::gelu);
-    depthwise_(workspace, expanded, filtered, Activation::gelu);
-    project_(workspace, detail::pixel_rows(filtered.select(0, 0)), rows, Activation::gelu, rows);
+    const auto rows_of = [&features](Index first, Index count) {
+      return detail::pixel_rows(features.slice(0, first, count));
+    };
+    nn::depthwise_in_strips(
+        workspace, depthwise_, {features.extent(0), features.extent(1), expand_.outputs()},
+        Activation::gelu,
+        [&](Index row, TensorView<float, 3> to) {
+          expand_(workspace, rows_of(row, to.extent(0)), detail::pixel_rows(to), Activation::gelu);
+        },
+        [&](Index row, TensorView<float, 3> filtered) {
+          const auto rows = rows_of(row, filtered.extent(0));
+          project_(workspace, detail::pixel_rows(filtered), rows, Activation::gelu, rows);
+        });
   }
 
  private:
@@ -308,13 +313,16 @@ class PatchMerging {
 
   void operator()(nn::Workspace<B>& workspace, TensorView<const float, 3> in,
                   TensorView<float, 3> out) const {
-    const auto frame = workspace.frame();
-    const auto wide = workspace.tensor(Extents<4>{1, in.extent(0), in.extent(1), conv1_.outputs()});
-    const auto merged = workspace.tensor(out.with_unit_axis(0).extents());
-    conv1_(workspace, detail::pixel_rows(in), detail::pixel_rows(wide.select(0, 0)),
-           Activation::gelu);
-    conv2_(workspace, wide, merged, Activation::gelu);
-    conv3_(workspace, detail::pixel_rows(merged.select(0, 0)), detail::pixel_rows(out));
+    nn::depthwise_in_strips(
+        workspace, conv2_, {in.extent(0), in.extent(1), conv1_.outputs()}, Activation::gelu,
+        [&](Index row, TensorView<float, 3> to) {
+          conv1_(workspace, detail::pixel_rows(in.slice(0, row, to.extent(0))),
+                 detail::pixel_rows(to), Activation::gelu);
+        },
+        [&](Index row, TensorView<float, 3> merged) {
+          conv3_(workspace, detail::pixel_rows(merged),
+                 detail::pixel_rows(out.slice(0, row, merged.extent(0))));
+        });
   }
 
  private:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -248,7 +249,10 @@ class VitBlock {
 template <Backend B>
 class VitEncoder {
  public:
-  VitEncoder(B& backend, const ModelConfig& config, const VitWeights& weights)
+  /// `after_block` is called whenever another block's weights have been copied.
+  VitEncoder(
+      B& backend, const ModelConfig& config, const VitWeights& weights,
+      const std::function<void()>& after_block = [] {})
       : patch_embed_(backend, weights.patch_embed, config.patch_size, 0),
         pos_embed_(backend, weights.pos_embed),
         neck_(backend, weights.neck) {
@@ -256,6 +260,7 @@ class VitEncoder {
       const bool global = is_global_block(config, static_cast<Index>(i));
       blocks_.emplace_back(backend, weights.blocks[i], config.encoder_num_heads,
                            global ? 0 : config.window_size, config.grid());
+      after_block();
     }
   }
 

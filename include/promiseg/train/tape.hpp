@@ -136,9 +136,10 @@ class Tape {
   }
 
   /// See `nn::TracksWeights`.
-  PackedMatrix pack_tracked(TensorView<const float, 4> weights) {
-    return PackedMatrix(
-        std::make_shared<TrackedWeights<B>>(*backend_, weights, parameters_->gradient(weights)));
+  PackedMatrix pack_tracked(TensorView<const float, 4> weights,
+                            std::optional<ConvGeometry> geometry = {}) {
+    return PackedMatrix(std::make_shared<TrackedWeights<B>>(
+        *backend_, weights, parameters_->gradient(weights), geometry));
   }
 
   void track(TensorView<const float, 4> host, TensorView<const float, 4> stored) {

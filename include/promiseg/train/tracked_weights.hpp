@@ -17,9 +17,13 @@ class TrackedWeights {
   using Packed = typename B::PackedMatrix;
 
   /// weights [o1, o2, i1, i2], as `nn::pack_weight` takes them; `gradient`, the same view of the
-  /// parameter's gradient, is empty if they are frozen.
-  TrackedWeights(B& backend, TensorView<const float, 4> weights, TensorView<float, 4> gradient)
-      : values_(weights), gradient_(gradient), packed_(backend.pack(matrix())) {}
+  /// parameter's gradient, is empty if they are frozen. With a geometry they are a convolution's.
+  TrackedWeights(B& backend, TensorView<const float, 4> weights, TensorView<float, 4> gradient,
+                 std::optional<ConvGeometry> geometry)
+      : values_(weights),
+        gradient_(gradient),
+        packed_(geometry.has_value() ? pack_conv(backend, matrix(), *geometry)
+                                     : backend.pack(matrix())) {}
 
   Index outputs() const { return values_.extent(0) * values_.extent(1); }
   Index inputs() const { return values_.extent(2) * values_.extent(3); }
@@ -54,8 +58,8 @@ class TrackedWeights {
       backend.copy(gradient, TensorView<float, 4>(spread.data(), gradient.extents(), strides));
       gradient = spread;
     }
-    backend.conv2d(gradient, turned_round(backend, geometry.kernel), back,
-                   {{}, in, Activation::none, scale}, in);
+    backend.conv2d(gradient, turned_round(backend, back), back, {{}, in, Activation::none, scale},
+                   in);
   }
 
   /// Adds the gradient of a convolution's or a product's weights to the parameter's.
@@ -92,9 +96,9 @@ class TrackedWeights {
 
   /// A convolution's weights [O, kernel * kernel * C] as [C, kernel * kernel * O], the kernel
   /// turned round.
-  const Packed& turned_round(B& backend, Index kernel) {
+  const Packed& turned_round(B& backend, ConvGeometry geometry) {
     if (!backward_.has_value()) {
-      const Index taps = kernel * kernel;
+      const Index taps = geometry.kernel * geometry.kernel;
       const auto values = values_.view().reshaped(Extents<3>{outputs(), taps, inputs() / taps});
       Tensor<float, 3> turned({values.extent(2), taps, values.extent(0)});
       for (Index c = 0; c < values.extent(2); ++c) {
@@ -105,7 +109,8 @@ class TrackedWeights {
         }
       }
       const Extents<2> matrix{values.extent(2), taps * values.extent(0)};
-      backward_.emplace(backend.pack(std::as_const(turned).view().reshaped(matrix)));
+      backward_.emplace(
+          pack_conv(backend, std::as_const(turned).view().reshaped(matrix), geometry));
     }
     return *backward_;
   }

@@ -43,7 +43,7 @@ class AttentionHead {
         padded_depth_(round_up(shape.depth, table.tile_columns)),
         panels_(scratch.panels.take(round_up(shape.keys(), table.tile_columns) * key_words_)),
         values_(scratch.values.take(padded_depth_ * value_words_)),
-        line_(scratch.line.take(line_size(kernels, shape))) {}
+        line_(scratch.line.take(2 * shape.depth)) {}
 
   /// Makes room for every thread, for heads with these keys whose queries are packed at most so
   /// many at once; `run` packs 48.
@@ -56,7 +56,8 @@ class AttentionHead {
             {{&ThreadScratch::panels,
               round_up(shape.keys(), table.tile_columns) * kernels.words(shape.depth)},
              {&ThreadScratch::values, padded_depth * kernels.words(shape.keys())},
-             {&ThreadScratch::line, line_size(kernels, shape)},
+             {&ThreadScratch::line, 2 * shape.depth},
+             {&ThreadScratch::turning, panel_scratch_size(table.tile_columns)},
              {&ThreadScratch::rows, row_parts(kernels, shape) * rows * kRowStride},
              {&ThreadScratch::scores, kQueries * kRowStride},
              {&ThreadScratch::mixed, kQueries * padded_depth}});
@@ -66,14 +67,12 @@ class AttentionHead {
   template <class FetchKey, class FetchValue>
   void load(const FetchKey& fetch_key, const FetchValue& fetch_value) {
     const Index tile = table_.tile_columns;
-    float* words = line_ + 2 * shape_.depth;
-    for (Index key = 0; key < round_up(shape_.keys(), tile); ++key) {
-      if (key < shape_.keys()) {
-        kernels_.pack_row(fetch_key(key, line_), shape_.depth, words);
-      } else {
-        std::fill_n(words, key_words_, 0.0F);
-      }
-      put_column(words, key_words_, tile, panels_ + key / tile * tile * key_words_ + key % tile);
+    for (Index first = 0; first < shape_.keys(); first += tile) {
+      const auto fetch = [&](Index j, Index begin, Index /*count*/, float* /*line*/) {
+        return fetch_key(first + j, line_) + begin;
+      };
+      pack_columns(kernels_, fetch, std::min(tile, shape_.keys() - first), shape_.depth, tile,
+                   scratch_.turning, panels_ + first * key_words_);
     }
     const Index step = kernels_.values_per_word;
     for (Index key = 0; key < shape_.keys(); key += step) {
@@ -157,11 +156,6 @@ class AttentionHead {
   }
 
  private:
-  /// Two vectors, and a packed one.
-  static Index line_size(const ProductKernels& kernels, const HeadShape& shape) {
-    return 2 * shape.depth + kernels.words(shape.depth);
-  }
-
   static Index row_parts(const ProductKernels& kernels, const HeadShape& shape) {
     return (kernels.words(shape.depth) + kRowWords - 1) / kRowWords;
   }
@@ -174,7 +168,8 @@ class AttentionHead {
     tile.c = part.scores;
     tile.c_stride = kRowStride;
     tile.rows = part.rows;
-    tile.columns = part.keys;
+    tile.columns =
+        round_up(part.keys, table_.tile_columns);  // there is room, and no partial stores
     tile.scale = shape_.scale * simd::kLog2E;
     multiply_panels(table_, kernels_, rows, key_words_, panels_ + part.first_key * key_words_,
                     table_.tile_columns * key_words_, tile);

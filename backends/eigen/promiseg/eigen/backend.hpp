@@ -17,6 +17,7 @@
 #include "promiseg/eigen/kernels.hpp"
 #include "promiseg/eigen/patches.hpp"
 #include "promiseg/eigen/product.hpp"
+#include "promiseg/eigen/winograd.hpp"
 
 namespace promiseg {
 
@@ -74,13 +75,22 @@ class EigenBackend {
   void download(TensorView<const float, 1> from, TensorView<float, 1> to) { copy_vector(from, to); }
 
   PackedMatrix pack(TensorView<const float, 2> weights) {
-    PackedMatrix packed(*products_, weights, kernels_->tile_columns, *pool_, scratch_.data());
-    memory_use_.packed += packed.bytes();
-    return packed;
+    return counted({*products_, weights, kernels_->tile_columns, *pool_, scratch_.data()});
+  }
+
+  PackedMatrix pack_conv(TensorView<const float, 2> weights, ConvGeometry geometry) {
+    const Index channels = weights.extent(1) / (geometry.kernel * geometry.kernel);
+    if (!eigen::winograd_pays(precision(), geometry, weights.extent(0), channels)) {
+      return pack(weights);
+    }
+    return counted(
+        eigen::pack_winograd(*products_, weights, kernels_->tile_columns, *pool_, scratch_.data()));
   }
 
   void gemm(TensorView<const float, 2> in, const PackedMatrix& weights, const Epilogue<2>& epilogue,
             TensorView<float, 2> out) {
+    require(weights.planes() == 1, ErrorCode::shape_mismatch,
+            "gemm: the weights were packed for a convolution");
     require_gemm(in, weights.outputs(), weights.inputs(), epilogue, out);
     require_unit_columns(out, "gemm: output");
     const auto fetch_row = [&in](Index row, Index begin, Index count, float* line) {
@@ -98,17 +108,27 @@ class EigenBackend {
 
   void conv2d(TensorView<const float, 4> in, const PackedMatrix& weights, ConvGeometry geometry,
               const Epilogue<4>& epilogue, TensorView<float, 4> out) {
-    require_conv2d(in, weights.outputs(), weights.inputs(), geometry, epilogue, out);
+    const bool winograd = weights.planes() > 1;
+    const Index taps = winograd ? geometry.kernel * geometry.kernel : 1;
+    require_conv2d(in, weights.outputs(), taps * weights.inputs(), geometry, epilogue, out);
     require_unit_columns(in, "conv2d: input");
     require_contiguous(out, "conv2d: output");
+    const Extents<2> rows{out.size() / out.extent(3), out.extent(3)};
+    const eigen::GemmOutput output = gemm_output(flatten(epilogue, rows), out.reshaped(rows));
+    if (winograd) {
+      require(geometry.kernel == 3 && geometry.stride == 1, ErrorCode::shape_mismatch,
+              "conv2d: the weights were packed for kernel 3 and stride 1, got kernel ",
+              geometry.kernel, " and stride ", geometry.stride);
+      eigen::winograd_conv2d(*kernels_, *pool_, scratch_.data(), weights,
+                             {in, geometry.padding, out.extents(), output});
+      return;
+    }
     const eigen::Patches patches(in, geometry, {out.extent(1), out.extent(2)});
     const auto fetch_row = [&](Index pixel, Index begin, Index count, float* line) {
       patches.copy(pixel, begin, count, line);
       return line;
     };
-    const Extents<2> rows{out.size() / out.extent(3), out.extent(3)};
-    eigen::packed_gemm(*kernels_, *pool_, scratch_.data(), rows[0], weights, fetch_row,
-                       gemm_output(flatten(epilogue, rows), out.reshaped(rows)));
+    eigen::packed_gemm(*kernels_, *pool_, scratch_.data(), rows[0], weights, fetch_row, output);
   }
 
   void conv_transpose2d(TensorView<const float, 4> in, const PackedMatrix& weights, Index kernel,
@@ -302,6 +322,11 @@ class EigenBackend {
     return isa;
   }
 
+  PackedMatrix counted(PackedMatrix packed) {
+    memory_use_.packed += packed.bytes();
+    return packed;
+  }
+
   static void copy_vector(TensorView<const float, 1> from, TensorView<float, 1> to) {
     require_shape(from, to.extents(), "upload or download: source");
     ConstLine source(from.data(), from.extent(0), Stride(from.stride(0)));
@@ -401,6 +426,7 @@ class EigenBackend {
   const eigen::ProductKernels* products_;
 };
 
-static_assert(HasGridAttention<EigenBackend> && HasAttention<EigenBackend>);
+static_assert(HasGridAttention<EigenBackend> && HasAttention<EigenBackend> &&
+              PacksConvolutions<EigenBackend>);
 
 }  // namespace promiseg

@@ -31,12 +31,12 @@ class PackedPositions {
     stride_ = panels * table.tile_columns * words_;
     data_ = memory.take(vectors.extent(0) * stride_);
     reserve(scratch, pool.size(),
-            {{&ThreadScratch::line, panel_scratch_size(kernels, vectors.extent(2))}});
+            {{&ThreadScratch::turning, panel_scratch_size(table.tile_columns)}});
     pool.parallel_for(vectors.extent(0), [&](Index i, int thread) {
       for (Index first = 0; first < keys_; first += table.tile_columns) {
         const auto some =
             vectors.select(0, i).slice(0, first, std::min(table.tile_columns, keys_ - first));
-        pack_panel(kernels, some.permuted({1, 0}), table.tile_columns, scratch[thread].line,
+        pack_panel(kernels, some.permuted({1, 0}), table.tile_columns, scratch[thread].turning,
                    data_ + i * stride_ + first * words_);
       }
     });
@@ -110,9 +110,8 @@ class WindowHead {
         [&](Index query, const float* mixed, float factor) {
           const Index y = row_ + begin + query / columns_;
           const Index x = column_ + query % columns_;
-          for (Index c = 0; c < task_.out.extent(3); ++c) {
-            task_.out(y, x, head_, c) = mixed[c] * factor;
-          }
+          scatter(mixed, factor, task_.out.extent(3), &task_.out(y, x, head_, 0),
+                  task_.out.stride(3));
         });
   }
 
@@ -235,9 +234,8 @@ inline void set_attention(const KernelTable& table, const ProductKernels& kernel
     head.run([&](Index query, float* line) { return fetch(task.q, begin + query, line); }, {},
              [](Index) -> const float* { return nullptr; },
              [&](Index query, const float* mixed, float factor) {
-               for (Index c = 0; c < task.out.extent(3); ++c) {
-                 task.out(item, begin + query, head_index, c) = mixed[c] * factor;
-               }
+               scatter(mixed, factor, task.out.extent(3),
+                       &task.out(item, begin + query, head_index, 0), task.out.stride(3));
              });
   });
 }

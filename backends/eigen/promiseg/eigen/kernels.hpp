@@ -6,6 +6,7 @@
 #include "promiseg/eigen/gemm_kernel.hpp"
 #include "promiseg/eigen/norm_kernel.hpp"
 #include "promiseg/eigen/softmax_kernel.hpp"
+#include "promiseg/eigen/winograd_kernel.hpp"
 
 namespace promiseg::eigen {
 
@@ -32,6 +33,8 @@ struct KernelTable {
   void (*softmax_row)(float* row, Index count);
   void (*norm_rows)(const NormRows&);
   void (*depthwise_row)(const DepthwiseRow&);
+  void (*winograd_patch)(const WinogradPatch&);
+  void (*winograd_pixels)(const WinogradPixels&);
 
   const ProductKernels& products(Precision precision) const {
     return precision == Precision::fp32 ? fp32 : bf16;
@@ -72,9 +75,15 @@ struct KernelTable {
   }                                                                                                \
   TARGET inline void norm_rows(const NormRows& task) { simd::norm_rows<LANES>(task); }             \
   TARGET inline void depthwise_row(const DepthwiseRow& task) { simd::depthwise_row<LANES>(task); } \
+  TARGET inline void winograd_patch(const WinogradPatch& task) {                                   \
+    simd::winograd_patch<LANES>(task);                                                             \
+  }                                                                                                \
+  TARGET inline void winograd_pixels(const WinogradPixels& task) {                                 \
+    simd::winograd_pixels<LANES>(task);                                                            \
+  }                                                                                                \
   inline constexpr KernelTable kTable = {                                                          \
-      Isa::NAME,       ROWS,        LANES* VECTORS, fp32::kProducts,                               \
-      bf16::kProducts, softmax_row, norm_rows,      depthwise_row};                                \
+      Isa::NAME,   ROWS,      LANES* VECTORS, fp32::kProducts, bf16::kProducts,                    \
+      softmax_row, norm_rows, depthwise_row,  winograd_patch,  winograd_pixels};                   \
   }
 
 PROMISEG_KERNELS(generic, , 4, 6, 2)

@@ -16,6 +16,15 @@ inline const float* gather(const float* from, Index stride, Index count, float* 
   return line;
 }
 
+/// The other way: writes `factor` times `count` values to places that lie `stride` apart.
+inline void scatter(const float* from, float factor, Index count, float* to, Index stride) {
+  if (stride == 1) {  // which the compiler must know to use vectors
+    for (Index i = 0; i < count; ++i) to[i] = from[i] * factor;
+  } else {
+    for (Index i = 0; i < count; ++i) to[i * stride] = from[i] * factor;
+  }
+}
+
 /// Copies the transpose of a matrix whose columns lie side by side, [columns, depth] in memory, to
 /// rows of kRowStride each: a few cache lines of both sides at a time.
 inline void copy_transposed(TensorView<const float, 2> matrix, float* rows) {
@@ -49,14 +58,36 @@ inline void pack_rows(const ProductKernels& kernels, TensorView<const float, 2> 
   }
 }
 
-/// Writes a packed row [words], as one column of a panel [words][width].
-inline void put_column(const float* words, Index count, Index width, float* column) {
-  for (Index k = 0; k < count; ++k) column[k * width] = words[k];
+/// Words of every column that are turned at a time: few enough for the first-level cache.
+inline constexpr Index kTurnedWords = 64;
+inline constexpr Index kTurnedStride = kTurnedWords + 16;  // columns do not share the cache's sets
+
+/// Floats that packing a panel takes of scratch memory: to turn columns in, and for a part of one.
+inline Index panel_scratch_size(Index width) {
+  constexpr Index kMostValuesPerWord = 2;
+  return width * kTurnedStride + kTurnedWords * kMostValuesPerWord;
 }
 
-/// Floats that `pack_panel` takes of its scratch memory.
-inline Index panel_scratch_size(const ProductKernels& kernels, Index depth) {
-  return depth + kernels.words(depth);
+/// Packs `columns` vectors of `depth` values, at most `width` of them, into one panel
+/// [words][width]; columns that do not exist become zero. `fetch(j, begin, count, line)` returns
+/// values [begin, begin + count) of vector j, side by side, and may write them to `line`.
+template <class FetchColumn>
+void pack_columns(const ProductKernels& kernels, const FetchColumn& fetch, Index columns,
+                  Index depth, Index width, Scratch& scratch, float* panel) {
+  float* turning = scratch.take(panel_scratch_size(width));
+  float* line = turning + width * kTurnedStride;
+  const Index step = kTurnedWords * kernels.values_per_word;
+  for (Index begin = 0; begin < depth; begin += step) {
+    const Index count = std::min(step, depth - begin);
+    for (Index j = 0; j < columns; ++j) {
+      kernels.pack_row(fetch(j, begin, count, line), count, turning + j * kTurnedStride);
+    }
+    const Index words = kernels.words(count);
+    for (Index k = 0; k < words; ++k, panel += width) {
+      for (Index j = 0; j < columns; ++j) panel[j] = turning[j * kTurnedStride + k];
+      std::fill(panel + columns, panel + width, 0.0F);
+    }
+  }
 }
 
 /// Packs a matrix [depth, columns] of at most `width` columns into one panel [words][width];
@@ -65,7 +96,6 @@ inline void pack_panel(const ProductKernels& kernels, TensorView<const float, 2>
                        Index width, Scratch& scratch, float* panel) {
   const Index depth = matrix.extent(0);
   const Index columns = matrix.extent(1);
-  const Index words = kernels.words(depth);
   if (matrix.stride(1) == 1) {
     const Index step = kernels.values_per_word;
     for (Index k = 0; k < depth; k += step, panel += width) {
@@ -76,16 +106,10 @@ inline void pack_panel(const ProductKernels& kernels, TensorView<const float, 2>
     }
     return;
   }
-  float* line = scratch.take(panel_scratch_size(kernels, depth));
-  float* packed = line + depth;
-  for (Index j = 0; j < columns; ++j) {
-    const float* column = matrix.data() + j * matrix.stride(1);
-    kernels.pack_row(gather(column, matrix.stride(0), depth, line), depth, packed);
-    put_column(packed, words, width, panel + j);
-  }
-  for (Index k = 0; k < words && columns < width; ++k) {
-    std::fill(panel + k * width + columns, panel + (k + 1) * width, 0.0F);
-  }
+  const auto fetch = [&matrix](Index j, Index begin, Index count, float* line) {
+    return gather(&matrix(begin, j), matrix.stride(0), count, line);
+  };
+  pack_columns(kernels, fetch, columns, depth, width, scratch, panel);
 }
 
 }  // namespace promiseg::eigen

@@ -28,7 +28,8 @@ struct ProductBlocks {
   ProductBlocks(const KernelTable& table, const ProductShape& shape)
       : rows(std::min(round_up(shape.rows, table.tile_rows), round_up(kMaxRows, table.tile_rows))),
         columns(std::min(round_up(shape.columns, table.tile_columns),
-                         round_up(kMaxColumns, table.tile_columns))) {
+                         round_up(kMaxColumns, table.tile_columns))),
+        panel_width(table.tile_columns) {
     row_blocks = (shape.rows + rows - 1) / rows;
     const Index wanted = std::max<Index>(1, kWantedBlocks / std::max<Index>(1, row_blocks));
     columns =
@@ -51,13 +52,15 @@ struct ProductBlocks {
   void reserve_for(const ProductKernels& kernels, const ProductShape& shape, int threads,
                    ThreadScratch* scratch) const {
     reserve(scratch, threads,
-            {{&ThreadScratch::line, panel_scratch_size(kernels, depth_step(kernels, shape))},
+            {{&ThreadScratch::line, depth_step(kernels, shape)},
+             {&ThreadScratch::turning, panel_scratch_size(panel_width)},
              {&ThreadScratch::rows, rows * kRowStride},
              {&ThreadScratch::panels, panels_size(kernels, shape)}});
   }
 
   Index rows;
   Index columns;
+  Index panel_width;
   Index row_blocks = 0;
   Index column_blocks = 0;
 };
@@ -141,7 +144,7 @@ inline void batched_product(const KernelTable& table, const ProductKernels& kern
     const auto pack_right = [&](Index column, Index columns, Index begin, Index depth,
                                 float* panel) {
       pack_panel(kernels, right.slice(0, begin, depth).slice(1, column, columns),
-                 table.tile_columns, scratch[thread].line, panel);
+                 table.tile_columns, scratch[thread].turning, panel);
     };
     product_block(table, kernels, shape, blocks, part % blocks.count(), scratch[thread],
                   rows_of(a.select(0, item)), pack_right, accumulate, output);

@@ -27,6 +27,7 @@ class Scratch {
 /// What one thread works with, by purpose.
 struct ThreadScratch {
   Scratch line;       ///< one row on its way into a packed one
+  Scratch turning;    ///< columns on their way into a panel
   Scratch rows;       ///< packed rows of a left matrix
   Scratch panels;     ///< packed panels of a right matrix
   Scratch values;     ///< packed panels of an attention's values
@@ -36,8 +37,8 @@ struct ThreadScratch {
   Scratch by_column;  ///< and key columns
 
   std::size_t bytes() const {
-    return line.bytes() + rows.bytes() + panels.bytes() + values.bytes() + scores.bytes() +
-           mixed.bytes() + by_row.bytes() + by_column.bytes();
+    return line.bytes() + turning.bytes() + rows.bytes() + panels.bytes() + values.bytes() +
+           scores.bytes() + mixed.bytes() + by_row.bytes() + by_column.bytes();
   }
 };
 

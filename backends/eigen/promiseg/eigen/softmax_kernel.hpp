@@ -12,7 +12,8 @@ namespace promiseg::eigen {
 /// to be given times log2(e). A row's weights are relative to the largest score so far; what was
 /// summed with earlier parts has to be multiplied by `rescale`.
 struct ScorePart {
-  float* scores = nullptr;  ///< [rows][kRowStride]: scores, then packed weights
+  /// [rows][kRowStride]: scores, with room up to whole vectors, then packed weights.
+  float* scores = nullptr;
   Index rows = 0;
   Index first_key = 0;
   Index keys = 0;
@@ -29,31 +30,6 @@ struct ScorePart {
 namespace simd {
 
 inline constexpr float kLowestScore = -3.0e38F;
-
-/// Adds `bias` times log2(e), if there is one, to a row of scores and returns the largest.
-template <int Lanes>
-PROMISEG_INLINE float add_bias(const float* bias, Index count, float* scores) {
-  float largest = kLowestScore;
-  Floats<Lanes> peak = Floats<Lanes>{} + largest;
-  Index k = 0;
-  for (; k + Lanes <= count; k += Lanes) {
-    Floats<Lanes> value;
-    load<Lanes>(scores + k, value);
-    if (bias != nullptr) {
-      Floats<Lanes> other;
-      load<Lanes>(bias + k, other);
-      value += other * kLog2E;
-      store<Lanes>(value, scores + k);
-    }
-    maximum<Lanes>(value, peak);
-  }
-  for (; k < count; ++k) {
-    if (bias != nullptr) scores[k] += bias[k] * kLog2E;
-    largest = scores[k] > largest ? scores[k] : largest;
-  }
-  const float among_vectors = horizontal_maximum<Lanes>(peak);
-  return among_vectors > largest ? among_vectors : largest;
-}
 
 /// Adds the relative positions to a row of scores, one row of the grid of keys after another.
 template <int Lanes>
@@ -100,7 +76,8 @@ PROMISEG_INLINE void add_narrow_position(const ScorePart& part, Index row, float
   }
 }
 
-/// Adds what belongs to a row of scores and returns the largest.
+/// Adds what belongs to a row of scores and returns the largest. Scores up to a whole vector become
+/// the lowest.
 template <int Lanes>
 PROMISEG_INLINE float add_terms(const ScorePart& part, Index row, float* scores) {
   if (part.by_row != nullptr) {
@@ -111,24 +88,21 @@ PROMISEG_INLINE float add_terms(const ScorePart& part, Index row, float* scores)
     }
   }
   const float* bias = part.biases[row] != nullptr ? part.biases[row] + part.first_key : nullptr;
-  return add_bias<Lanes>(bias, part.keys, scores);
-}
-
-/// Replaces `count` values by `exponential` of their distance from the largest and adds them to
-/// `sum`; zeros follow.
-template <int Lanes, class Exponential>
-PROMISEG_INLINE void exponentials(const float* from, Index count, float largest,
-                                  const Exponential& exponential, Floats<Lanes>& values,
-                                  Floats<Lanes>& sum) {
-  fetch<Lanes>(from, count, values);
-  values -= largest;
-  exponential(values);
-  if (count < Lanes) {
-    float kept[Lanes];
-    store<Lanes>(values, kept);
-    load_part<Lanes>(kept, count, values);
-  }
-  sum += values;
+  Floats<Lanes> peak = Floats<Lanes>{} + kLowestScore;
+  for_vectors<Lanes>(
+      part.keys, [&](Index k, Index count) __attribute__((always_inline)) {
+        Floats<Lanes> value;
+        load<Lanes>(scores + k, value);
+        if (bias != nullptr) {
+          Floats<Lanes> other;
+          fetch<Lanes>(bias + k, count, other);
+          value += other * kLog2E;
+        }
+        if (count < Lanes) set_rest<Lanes>(count, kLowestScore, value);
+        if (bias != nullptr || count < Lanes) store<Lanes>(value, scores + k);
+        maximum<Lanes>(value, peak);
+      });
+  return horizontal_maximum<Lanes>(peak);
 }
 
 /// Scores become packed weights.
@@ -143,22 +117,20 @@ PROMISEG_INLINE void score_part(const ScorePart& part) {
     const float here = add_terms<Lanes>(part, row, scores);
     const float largest = here > before ? here : before;
     Floats<Lanes> sum = {};
+    const auto weigh = [&](Index k, Floats<Lanes> & values) __attribute__((always_inline)) {
+      load<Lanes>(scores + k, values);
+      values -= largest;
+      power(values);
+      sum += values;
+    };
     Floats<Lanes> values;
-    if constexpr (Words::kValues == 1) {
-      for_vectors<Lanes>(
-          part.keys, [&](Index k, Index count) __attribute__((always_inline)) {
-            exponentials<Lanes>(scores + k, count, largest, power, values, sum);
-            put<Lanes>(values, count, scores + k);
-          });
-    } else {
-      for (Index k = 0; k < part.keys; k += 2 * Lanes) {  // words are written behind what is read
-        const Index count = part.keys - k;
-        exponentials<Lanes>(scores + k, count < Lanes ? count : Lanes, largest, power, values, sum);
+    for (Index k = 0; k < part.keys; k += Words::kValues * Lanes) {
+      weigh(k, values);
+      if constexpr (Words::kValues == 1) {
+        store<Lanes>(values, scores + k);
+      } else {  // words are written behind what is read
         Floats<Lanes> second = {};
-        if (count > Lanes) {
-          exponentials<Lanes>(scores + k + Lanes, count < 2 * Lanes ? count - Lanes : Lanes,
-                              largest, power, second, sum);
-        }
+        if (part.keys - k > Lanes) weigh(k + Lanes, second);
         Floats<Lanes> packed;
         Words::template pack<Lanes>(values, second, packed);
         store<Lanes>(packed, scores + k / 2);
@@ -174,25 +146,33 @@ PROMISEG_INLINE void score_part(const ScorePart& part) {
 
 /// A whole row, in place.
 template <int Lanes>
-PROMISEG_INLINE void softmax_row(float* row, Index count) {
-  const auto exponential = [](Floats<Lanes> & x) __attribute__((always_inline)) {
-    exp_of_negative<Lanes>(x);
-  };
-  const float largest = add_bias<Lanes>(nullptr, count, row);
+PROMISEG_INLINE void softmax_row(float* row, Index size) {
+  Floats<Lanes> peak = Floats<Lanes>{} + kLowestScore;
   Floats<Lanes> values;
+  for_vectors<Lanes>(
+      size, [&](Index i, Index count) __attribute__((always_inline)) {
+        fetch<Lanes>(row + i, count, values);
+        if (count < Lanes) set_rest<Lanes>(count, kLowestScore, values);
+        maximum<Lanes>(values, peak);
+      });
+  const float largest = horizontal_maximum<Lanes>(peak);
   Floats<Lanes> sum = {};
   for_vectors<Lanes>(
-      count, [&](Index i, Index some) __attribute__((always_inline)) {
-        exponentials<Lanes>(row + i, some, largest, exponential, values, sum);
-        put<Lanes>(values, some, row + i);
+      size, [&](Index i, Index count) __attribute__((always_inline)) {
+        fetch<Lanes>(row + i, count, values);
+        values -= largest;
+        exp_of_negative<Lanes>(values);
+        if (count < Lanes) set_rest<Lanes>(count, 0.0F, values);
+        sum += values;
+        put<Lanes>(values, count, row + i);
       });
   float inverse = 1.0F / horizontal_sum<Lanes>(sum);
   if (largest == kLowestScore) inverse = std::numeric_limits<float>::quiet_NaN();
   for_vectors<Lanes>(
-      count, [&](Index i, Index some) __attribute__((always_inline)) {
-        fetch<Lanes>(row + i, some, values);
+      size, [&](Index i, Index count) __attribute__((always_inline)) {
+        fetch<Lanes>(row + i, count, values);
         values *= inverse;
-        put<Lanes>(values, some, row + i);
+        put<Lanes>(values, count, row + i);
       });
 }
 

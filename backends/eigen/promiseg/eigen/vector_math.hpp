@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "promiseg/backend/concept.hpp"
 
@@ -89,18 +90,49 @@ PROMISEG_INLINE void maximum(const Floats<Lanes>& other, Floats<Lanes>& x) {
   x = other > x ? other : x;
 }
 
+/// Moves every value `Step` lanes down; the first ones come in at the end.
+template <int Lanes, int Step, int... I>
+PROMISEG_INLINE void rotate(const Floats<Lanes>& x, std::integer_sequence<int, I...> /*lanes*/,
+                            Floats<Lanes>& rotated) {
+  rotated = __builtin_shufflevector(x, x, ((I + Step) % Lanes)...);
+}
+
+/// Folds a vector upon itself with `combine(other, x)`, half by half; every lane gets the result.
+template <int Lanes, int Step = Lanes / 2, class Combine>
+PROMISEG_INLINE void fold(Floats<Lanes>& x, const Combine& combine) {
+  if constexpr (Step > 0) {
+    Floats<Lanes> other;
+    rotate<Lanes, Step>(x, std::make_integer_sequence<int, Lanes>(), other);
+    combine(other, x);
+    fold<Lanes, Step / 2>(x, combine);
+  }
+}
+
 template <int Lanes>
 PROMISEG_INLINE float horizontal_sum(const Floats<Lanes>& x) {
-  float sum = 0;
-  for (int i = 0; i < Lanes; ++i) sum += x[i];
-  return sum;
+  Floats<Lanes> sum = x;
+  fold<Lanes>(
+      sum, [](const Floats<Lanes>& other, Floats<Lanes>& y)
+               __attribute__((always_inline)) { y += other; });
+  return sum[0];
 }
 
 template <int Lanes>
 PROMISEG_INLINE float horizontal_maximum(const Floats<Lanes>& x) {
-  float largest = x[0];
-  for (int i = 1; i < Lanes; ++i) largest = x[i] > largest ? x[i] : largest;
-  return largest;
+  Floats<Lanes> largest = x;
+  fold<Lanes>(
+      largest, [](const Floats<Lanes>& other, Floats<Lanes>& y)
+                   __attribute__((always_inline)) { maximum<Lanes>(other, y); });
+  return largest[0];
+}
+
+/// Lanes from `count` on become `value`.
+template <int Lanes>
+PROMISEG_INLINE void set_rest(Index count, float value, Floats<Lanes>& x) {
+  typename Vector<Lanes>::Bits lane;
+  for (int i = 0; i < Lanes; ++i) lane[i] = static_cast<std::uint32_t>(i);
+  const Floats<Lanes> rest = Floats<Lanes>{} + value;
+  x = lane < static_cast<std::uint32_t>(count) ? x : rest;
 }
 
 inline constexpr float kLog2E = 1.44269504F;
