@@ -1,7 +1,10 @@
 #include "memory_plan.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "backend_choice.hpp"
@@ -16,16 +19,25 @@ std::string mebibytes(std::size_t bytes) {
   return std::to_string((bytes + kMebibyte - 1) / kMebibyte) + " MiB";
 }
 
-/// The tensors of a file, and those of other types as float32.
+/// The tensors of a file that are in memory at once while it is loaded, and those of other types as
+/// float32. The blocks of a ViT come and go one by one.
 std::size_t bytes_to_load(const SafetensorsFile& file) {
+  static constexpr std::string_view kBlocks = "image_encoder.blocks.";
   std::size_t bytes = 0;
+  std::map<std::string, std::size_t> blocks;
   for (const auto& [name, entry] : file.tensors()) {
-    bytes += entry.bytes.size();
+    if (name.starts_with(kBlocks)) {
+      blocks[name.substr(0, name.find('.', kBlocks.size()))] += entry.bytes.size();
+    } else {
+      bytes += entry.bytes.size();
+    }
     if (entry.dtype != DType::f32) {
       bytes += entry.bytes.size() / size_of(entry.dtype) * sizeof(float);
     }
   }
-  return bytes;
+  std::size_t largest = 0;
+  for (const auto& [name, size] : blocks) largest = std::max(largest, size);
+  return bytes + largest;
 }
 
 }  // namespace

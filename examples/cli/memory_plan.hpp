@@ -16,7 +16,7 @@ namespace promiseg::cli {
 /// Bytes. The program itself and its images come on top: some thirty megabytes, and about ten
 /// bytes for every pixel of an image.
 struct MemoryPlan {
-  std::size_t loading = 0;  ///< the file, what is converted of it, and the prepared weights
+  std::size_t loading = 0;  ///< of the file, what is converted of it, and the prepared weights
   std::size_t weights = 0;  ///< prepared, as long as the model lives
   std::size_t working = 0;  ///< the rest of what a run takes: tensors and scratch memory
 

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "promiseg/backend/reference.hpp"
 #include "promiseg/eigen/backend.hpp"
@@ -86,6 +87,8 @@ TEST_CASE_TEMPLATE("wrong shapes are refused", B, ReferenceBackend, EigenBackend
     CHECK(refuses([&] { run(image(1, 6, 7, 2), {3, 1, 0}, {}, image(1, 6, 7, 5)); }));
     CHECK(refuses([&] { run(image(2, 6, 7, 2), {3, 1, 1}, {}, image(1, 6, 7, 5)); }));
     CHECK(refuses([&] { run(image(1, 6, 7, 2), {3, 1, 1}, {}, image(1, 6, 7, 4)); }));
+    CHECK_NOTHROW(run(image(0, 6, 7, 2), {3, 1, 1}, {}, image(0, 6, 7, 5)));
+    CHECK_NOTHROW(run(image(1, 2, 7, 2), {3, 1, 0}, {}, image(1, 0, 5, 5)));
     const auto bias = vector(2);
     CHECK(refuses([&] {
       run(image(1, 6, 7, 2), {3, 1, 1}, {bias.view(), {}}, image(1, 6, 7, 5));
@@ -101,7 +104,12 @@ TEST_CASE_TEMPLATE("wrong shapes are refused", B, ReferenceBackend, EigenBackend
       const auto run = [&](ConvGeometry geometry, Tensor<float, 4> out) {
         backend.conv2d(image(1, 6, 6, 32).view(), filters, geometry, {}, out.view());
       };
+      CHECK_NOTHROW(backend.conv2d(image(0, 6, 6, 32).view(), filters, {3, 1, 1}, {},
+                                   image(0, 6, 6, 32).view()));
+      CHECK_NOTHROW(backend.conv2d(image(1, 2, 6, 32).view(), filters, {3, 1, 0}, {},
+                                   image(1, 0, 4, 32).view()));
       CHECK_NOTHROW(run({3, 1, 1}, image(1, 6, 6, 32)));
+      CHECK(refuses([&] { backend.pack_conv(matrix(32, 9 * 32 + 1).view(), {3, 1, 1}); }));
       CHECK(refuses([&] { run({3, 2, 1}, image(1, 3, 3, 32)); }));
       CHECK(refuses([&] { run({3, 1, 1}, image(1, 6, 6, 33)); }));
       CHECK(refuses(
@@ -363,5 +371,32 @@ TEST_CASE_TEMPLATE("what is not a number is not hidden", B, ReferenceBackend, Ei
                        rows.view());
     for (Index c = 0; c < 37; ++c) CHECK(std::isnan(rows.view()(1, c)));
     CHECK(rows.view()(0, 0) == 0.0F);
+  }
+}
+
+TEST_CASE("what is not a number is not hidden: 3x3 convolutions, every instruction set") {
+  constexpr Index kChannels = 32;  // wide enough for Winograd's way
+  constexpr Index kSide = 9;
+  auto weights = matrix(kChannels, 9 * kChannels);
+  for (float& value : weights.elements()) value = 0.25F;
+  for (const eigen::Isa isa : eigen::distinct_isas(Precision::fp32)) {
+    CAPTURE(to_string(isa));
+    EigenBackend backend({.threads = 1, .instruction_set = isa});
+    const auto packed = backend.pack_conv(std::as_const(weights).view(), {3, 1, 1});
+    CHECK(packed.planes() == eigen::kWinogradPlanes);
+    for (const float bad : {kNan, std::numeric_limits<float>::infinity()}) {
+      for (const Extents<2>& at : {Extents<2>{4, 4}, Extents<2>{3, 6}, Extents<2>{0, 8}}) {
+        auto in = image(1, kSide, kSide, kChannels);
+        in.view()(0, at[0], at[1], 5) = bad;
+        auto out = image(1, kSide, kSide, kChannels);
+        backend.conv2d(std::as_const(in).view(), packed, {3, 1, 1}, {}, out.view());
+        for (Index y = 0; y < kSide; ++y) {
+          for (Index x = 0; x < kSide; ++x) {
+            const bool near = std::abs(y - at[0]) <= 1 && std::abs(x - at[1]) <= 1;
+            CHECK(std::isfinite(out.view()(0, y, x, 7)) != near);
+          }
+        }
+      }
+    }
   }
 }

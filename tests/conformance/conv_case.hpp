@@ -238,6 +238,7 @@ inline std::vector<DepthwiseCase> depthwise_cases() {
       {.in = {1, 1, 1, 5}, .geometry = {3, 1, 1}},
       {.in = {2, 9, 8, 20}, .geometry = {3, 2, 1}, .epilogue = kGelu},
       {.in = {2, 8, 9, 20}, .geometry = {3, 2, 1}},
+      {.in = {2, 5, 19, 20}, .geometry = {3, 2, 1}, .epilogue = kGelu},
       {.in = {1, 9, 9, 12}, .geometry = {5, 1, 2}},
       {.in = {1, 11, 9, 12}, .geometry = {7, 1, 3}, .epilogue = kBias},
       {.in = {1, 9, 9, 12}, .geometry = {5, 3, 0}},

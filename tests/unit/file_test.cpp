@@ -43,6 +43,24 @@ std::optional<ErrorCode> code_of(Action action) {
 
 }  // namespace
 
+TEST_CASE("MappedFile: dropped pages can be read again") {
+  const TemporaryFolder folder;
+  const std::string text(10000, 'x');
+  write_file(folder / "file", text);
+  write_file(folder / "empty", "");
+  MappedFile file(folder / "file");
+  const MappedFile empty(folder / "empty");
+  for (int i = 0; i < 2; ++i) {
+    CHECK(std::equal(file.bytes().begin(), file.bytes().end(), as_bytes(text).begin(),
+                     as_bytes(text).end()));
+    file.drop_pages();
+    empty.drop_pages();
+  }
+  const MappedFile moved = std::move(file);
+  file.drop_pages();
+  CHECK(moved.bytes()[9999] == std::byte{'x'});
+}
+
 TEST_CASE("AtomicFile: the file appears with commit, whole") {
   const TemporaryFolder folder;
   const fs::path path = folder / "out.bin";

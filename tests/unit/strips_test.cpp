@@ -68,6 +68,7 @@ TEST_CASE("a depth-wise convolution in strips is that of the whole image") {
         [&](Index row, TensorView<float, 3> from) {
           CHECK(row == done);
           done += from.extent(0);
+          CHECK((stride > 1 || asked >= done));  // so both may work on the same image
           ++strips;
           backend.copy(from.with_unit_axis(0), got.view().slice(1, row, from.extent(0)));
         },

@@ -127,7 +127,8 @@ concept HasAttention = Backend<B> &&
 };
 
 /// A backend that prepares the weights of a convolution for its geometry. They go to `conv2d` with
-/// that kernel and stride, and nowhere else. Others pack them as any matrix.
+/// that kernel and stride, and nowhere else: it may refuse them. Others pack them as any matrix.
+/// Throws `shape_mismatch` where geometry and weights do not fit.
 template <class B>
 concept PacksConvolutions = Backend<B> &&
     requires(B& backend, TensorView<const float, 2> weights /*[O, kernel * kernel * C]*/,
@@ -192,6 +193,14 @@ inline void require_conv2d(TensorView<const float, 4> in, Index outputs, Index i
                            geometry.output(in.extent(2)), outputs},
                 "conv2d: output");
   detail::require_epilogue(epilogue, out.extents(), "conv2d: epilogue");
+}
+
+inline void require_pack_conv(TensorView<const float, 2> weights, ConvGeometry geometry) {
+  detail::require_geometry(geometry, "pack_conv");
+  const Index taps = geometry.kernel * geometry.kernel;
+  require(weights.extent(1) % taps == 0, ErrorCode::shape_mismatch, "pack_conv: weights of ",
+          weights.extent(1), " inputs, expected a multiple of kernel ", geometry.kernel,
+          " squared");
 }
 
 inline void require_depthwise_conv2d(TensorView<const float, 4> in,

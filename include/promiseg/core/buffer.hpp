@@ -2,15 +2,10 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <new>
 #include <utility>
 
 #include "promiseg/core/tensor.hpp"
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace promiseg {
 
@@ -63,22 +58,6 @@ inline Buffer allocate_host(std::size_t size) {
   constexpr std::align_val_t kAlign{kAlignment};
   return {::operator new(size, kAlign), size, MemorySpace::host,
           [](void* data) { ::operator delete(data, kAlign); }};
-}
-
-/// Asks the system for the pages of host memory that is about to be written, all at once where it
-/// can: cheaper than a fault for each of them.
-inline void populate_host(void* data, std::size_t size) {
-#if defined(MADV_POPULATE_WRITE)
-  constexpr std::uintptr_t kPage = 4096;
-  const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(data);
-  const std::uintptr_t begin = (address + kPage - 1) / kPage * kPage;
-  const std::uintptr_t end = (address + size) / kPage * kPage;
-  // Older systems refuse, and fault as ever.
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE);
-#else
-  static_cast<void>(data);
-  static_cast<void>(size);
-#endif
 }
 
 }  // namespace promiseg

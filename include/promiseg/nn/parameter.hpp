@@ -34,10 +34,6 @@ TensorView<T, 4> as_rank4(const TensorView<T, Rank>& view) {
   }
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// `use(matrix)` of a weight [o1, o2, i1, i2] of any strides as a contiguous matrix.
 template <class Use>
 auto as_matrix(const TensorView<const float, 4>& weight, const Use& use) {

@@ -22,20 +22,24 @@ struct Strip {
   Index skipped;     ///< rows of the strip's own result before those that are wanted
 };
 
-inline constexpr Index kStripValues = Index{1} << 20;  // 4 MB
+inline constexpr Index kStripValues = Index{1} << 20;  // 4 MB, and as much for the result
 
 /// `produce(row, to)` writes rows of the convolution's input, from `row` on, to `to` [rows, w, C];
-/// every row is asked for once, in order. `consume(row, from)` gets rows of its activated output. A
-/// row of the input is asked for at the latest when the output row in the same place is consumed,
-/// so both may work on the same features. A strip takes about so many `values` of the input. `in`
-/// [h, w, C] are the whole input's extents. A backend that trains batch norms gets the whole image
-/// at once, as they measure it.
+/// rows are asked for once, in order, but for last ones that have no part in a result.
+/// `consume(row, from)` gets rows of its activated output. A row of the input is asked for at the
+/// latest when the output row in the same place is consumed, so both may work on the same features.
+/// A strip takes about so many `values` of the input. `in` [h, w, C] are the whole input's extents.
+/// A backend that trains batch norms gets the whole image at once, as they measure it. Throws
+/// `unsupported` for a kernel that leaves rows out or a padding that reaches it.
 template <Backend B, class Produce, class Consume>
 void depthwise_in_strips(Workspace<B>& workspace, const DepthwiseConvNorm<B>& conv,
                          const Extents<3>& in, Activation activation, const Produce& produce,
                          const Consume& consume, Index values = kStripValues) {
   constexpr Index kFewestRows = 8;
   const ConvGeometry geometry = conv.layer().geometry();
+  require(geometry.kernel >= geometry.stride && geometry.padding < geometry.kernel,
+          ErrorCode::unsupported, "convolution in strips: kernel ", geometry.kernel, ", stride ",
+          geometry.stride, ", padding ", geometry.padding);
   const Extents<4> out = conv.output({1, in[0], in[1], in[2]});
   const Index row_values = std::max<Index>(1, geometry.stride * in[1] * in[2]);
   // More than two strips share, so that what is kept moves to where nothing of it lies.
@@ -57,8 +61,10 @@ void depthwise_in_strips(Workspace<B>& workspace, const DepthwiseConvNorm<B>& co
     }
     first = strip.begin;
     const auto source = buffer.slice(1, 0, strip.end - strip.begin);
-    produce(made, source.select(0, 0).slice(0, made - first, strip.end - made));
-    made = strip.end;
+    if (strip.end > made) {
+      produce(made, source.select(0, 0).slice(0, made - first, strip.end - made));
+      made = strip.end;
+    }
     const auto filtered = workspace.tensor(conv.output(source.extents()));
     conv(workspace, source, filtered, activation);
     consume(y, filtered.select(0, 0).slice(0, strip.skipped, y_end - y));

@@ -25,14 +25,15 @@ struct EncodedImage {
 template <Backend B>
 class SamModel {
  public:
-  /// Copies (and packs) the weights; the views are not needed afterwards. `after_part` is called
-  /// whenever another part of them has been copied. The backend must outlive the model.
+  /// Copies (and packs) the weights; the views are not needed afterwards. `after_block` is called
+  /// after every block of a ViT, when all that was read so far has been copied. The backend must
+  /// outlive the model.
   SamModel(
       B& backend, const ModelConfig& config, const SamWeights& weights,
-      const std::function<void()>& after_part = [] {})
+      const std::function<void()>& after_block = [] {})
       : config_(config),
         workspace_(backend),
-        image_encoder_(make_encoder(backend, config, weights, after_part)),
+        image_encoder_(make_encoder(backend, config, weights, after_block)),
         decoder_(backend, config, weights.prompt_encoder, weights.mask_decoder) {}
 
   const ModelConfig& config() const { return config_; }
@@ -80,9 +81,9 @@ class SamModel {
   using ImageEncoder = std::variant<VitEncoder<B>, TinyVitEncoder<B>>;
 
   static ImageEncoder make_encoder(B& backend, const ModelConfig& config, const SamWeights& weights,
-                                   const std::function<void()>& after_part) {
+                                   const std::function<void()>& after_block) {
     if (const auto* vit = std::get_if<VitWeights>(&weights.image_encoder)) {
-      return VitEncoder<B>(backend, config, *vit, after_part);
+      return VitEncoder<B>(backend, config, *vit, after_block);
     }
     return TinyVitEncoder<B>(backend, config, std::get<TinyVitWeights>(weights.image_encoder));
   }

@@ -6,6 +6,7 @@
 #include "promiseg/core/buffer.hpp"
 #include "promiseg/core/thread_pool.hpp"
 #include "promiseg/eigen/packing.hpp"
+#include "promiseg/eigen/pages.hpp"
 
 namespace promiseg::eigen {
 
@@ -36,7 +37,7 @@ class PackedMatrix {
   PackedMatrix(const ProductKernels& kernels, const WeightShape& shape, Index width,
                ThreadPool& pool, ThreadScratch* scratch, const Fetch& fetch)
       : kernels_(&kernels), shape_(shape), width_(width) {
-    const Index panels = (shape.outputs + width - 1) / width;
+    const Index panels = this->panels();
     buffer_ = allocate_host(static_cast<std::size_t>(shape.planes * panels * panel_size()) *
                             sizeof(float));
     if (shape.inputs == 0) return;
@@ -46,7 +47,7 @@ class PackedMatrix {
       const Index plane = index / panels;
       const Index first = index % panels * width;
       float* to = packed + index * panel_size();
-      populate_host(to, static_cast<std::size_t>(panel_size()) * sizeof(float));
+      populate(to, static_cast<std::size_t>(panel_size()) * sizeof(float));
       pack_columns(
           kernels,
           [&](Index j, Index begin, Index count, float* line) {
@@ -66,12 +67,13 @@ class PackedMatrix {
 
   /// The panel of output channels from `first` on, at input `input`: both begin a panel and a word.
   const float* panel(Index first, Index input, Index plane = 0) const {
-    const Index panels = (shape_.outputs + width_ - 1) / width_;
     return static_cast<const float*>(buffer_.data()) +
-           (plane * panels + first / width_) * panel_size() +
+           (plane * panels() + first / width_) * panel_size() +
            input / kernels_->values_per_word * width_;
   }
 
+  /// Of one plane.
+  Index panels() const { return (shape_.outputs + width_ - 1) / width_; }
   /// From one panel to the next.
   Index panel_size() const { return kernels_->words(shape_.inputs) * width_; }
 

@@ -26,13 +26,13 @@ class Scratch {
 
 /// What one thread works with, by purpose.
 struct ThreadScratch {
-  Scratch line;       ///< one row on its way into a packed one
+  Scratch line;       ///< one row on its way into a packed one, or zeros
   Scratch turning;    ///< columns on their way into a panel
   Scratch rows;       ///< packed rows of a left matrix
   Scratch panels;     ///< packed panels of a right matrix
   Scratch values;     ///< packed panels of an attention's values
   Scratch scores;     ///< of some queries for some keys
-  Scratch mixed;      ///< weighted sums of values
+  Scratch mixed;      ///< weighted sums of values, or the sums of Winograd's planes
   Scratch by_row;     ///< relative positions of queries and key rows
   Scratch by_column;  ///< and key columns
 

@@ -190,6 +190,7 @@ class WinogradBlock {
 /// The convolution of an image whose channels lie side by side by weights of `pack_winograd`.
 inline void winograd_conv2d(const KernelTable& table, ThreadPool& pool, ThreadScratch* scratch,
                             const PackedMatrix& weights, const WinogradConv& conv) {
+  if (element_count(conv.out_extents) == 0) return;
   const WinogradPlan plan(table, weights, conv.out_extents);
   reserve(scratch, pool.size(),
           {{&ThreadScratch::rows, plan.rows_size()},
