@@ -4,15 +4,17 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "measure.hpp"
 #include "promiseg/adapt/pack.hpp"
 #include "promiseg/eigen/backend.hpp"
-#include "promiseg/sam/sam_model.hpp"
+#include "promiseg/sam/predictor.hpp"
 #include "synth.hpp"
 
 namespace promiseg::bench {
@@ -127,6 +129,40 @@ void vit_block(benchmark::State& state, const Setting& setting, bool global) {
   measure(state, setting.machine, setting.precision, work_of(0), run);
 }
 
+/// A model file, away when this is.
+class TemporaryModel {
+ public:
+  explicit TemporaryModel(const std::string& arch)
+      : path_(std::filesystem::temp_directory_path() /
+              ("promiseg_bench_" + arch + ".safetensors")) {
+    tools::synth_model(published_config(arch), kSeed, path_);
+  }
+  TemporaryModel(const TemporaryModel&) = delete;
+  TemporaryModel& operator=(const TemporaryModel&) = delete;
+  ~TemporaryModel() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+  }
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// From a file, which the system has in its cache, to a model that can run.
+void load(benchmark::State& state, const std::string& arch, const Setting& setting) {
+  const TemporaryModel file(arch);
+  const auto run = [&] {
+    const ModelFile opened(file.path());
+    const Predictor<EigenBackend> predictor(EigenBackend(setting.options()), opened);
+    benchmark::DoNotOptimize(&predictor);
+  };
+  run();
+  const auto bytes = static_cast<double>(std::filesystem::file_size(file.path()));
+  measure(state, setting.machine, setting.precision, {0, bytes}, run);
+}
+
 }  // namespace
 
 void register_model_benchmarks(const Machine& machine) {
@@ -143,6 +179,10 @@ void register_model_benchmarks(const Machine& machine) {
     add("model/decoder" + suffix, [=](benchmark::State& state) { decode(state, setting, 1); });
     add("model/apm_resnet34" + suffix,
         [=](benchmark::State& state) { predict_points(state, setting); });
+    for (const std::string arch : {"vit_b", "litemedsam"}) {
+      add("stage/load/" + arch + suffix,
+          [=](benchmark::State& state) { load(state, arch, setting); });
+    }
     for (const Index prompts : {8, 64}) {
       add("stage/decoder/batch_" + std::to_string(prompts) + suffix,
           [=](benchmark::State& state) { decode(state, setting, prompts); });
