@@ -25,7 +25,10 @@ PRECISIONS = {"f32": "fp32", "bf16": "bf16"}
 def run_with_peak(command):
     """Runs a command; its output and the peak of its memory in MiB."""
     with tempfile.TemporaryFile("w+") as complaints:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
+        except OSError as error:
+            sys.exit(f"compare: cannot run {shlex.join(command)}: {error.strerror}")
         out = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
@@ -57,7 +60,8 @@ def main():
     parser.add_argument("--peer", help="the command that times the others")
     parser.add_argument("--engines", default="openvino-f32,openvino-bf16",
                         help="of the peer, for inference; training is compared with torch-f32")
-    parser.add_argument("--cases", default=",".join(INFERENCE))
+    parser.add_argument("--cases", default=",".join(INFERENCE),
+                        help="some of " + ", ".join(INFERENCE + TRAINING))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", help="also write all figures here")
     arguments = parser.parse_args()
@@ -65,6 +69,9 @@ def main():
     unknown = [case for case in cases if case not in INFERENCE + TRAINING]
     if unknown:
         parser.error(f"unknown case {unknown[0]}: expected some of {', '.join(INFERENCE + TRAINING)}")
+    for engine in arguments.engines.split(","):
+        if engine.rpartition("-")[2] not in PRECISIONS:
+            parser.error(f"unknown engine {engine}: expected NAME-f32 or NAME-bf16")
     peer = shlex.split(arguments.peer) if arguments.peer else None
 
     rows = []

@@ -86,9 +86,9 @@ void require_enough_memory(const CommonOptions& options, const ModelFile& file,
     eigen.precision = Precision::bf16;
     would_fit = plan_memory(file, packs, eigen, prompts).peak() <= limit;
   }
-  fail(ErrorCode::unsupported, file.name(), ": for ", prompts, " objects at once",
-       packs.empty() ? "" : " and with its packs", " it takes ", peak,
-       " bytes of memory, --max-memory allows ", limit,
+  fail(ErrorCode::unsupported, file.name(), ": for ", prompts,
+       prompts == 1 ? " object" : " objects at once", packs.empty() ? "" : " and with its packs",
+       " it takes ", peak, " bytes of memory, --max-memory allows ", limit,
        would_fit ? "; with --precision bf16 it would fit" : "");
 }
 
