@@ -31,7 +31,7 @@ struct GemmPlan {
         steps_at_once(steps <= kStepsInCache ? steps : 1),
         block_rows(table.tile_rows * kTilesInCache / steps_at_once),
         row_blocks((rows + block_rows - 1) / block_rows),
-        panels((weights.outputs() + table.tile_columns - 1) / table.tile_columns),
+        panels(weights.panels()),
         column_blocks(std::clamp<Index>((kMinParts + row_blocks - 1) / row_blocks, 1, panels)) {}
 
   static constexpr Index kTilesInCache = 16;  // of packed rows: they stay in L2

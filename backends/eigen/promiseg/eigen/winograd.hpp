@@ -53,7 +53,7 @@ struct WinogradPlan {
         patches(out[0] * high * wide),
         block_patches(std::min(table.tile_rows * kTilesAtOnce, round_up(patches, table.tile_rows))),
         patch_blocks((patches + block_patches - 1) / block_patches),
-        panels((weights.outputs() + table.tile_columns - 1) / table.tile_columns),
+        panels(weights.panels()),
         column_blocks(std::clamp<Index>((kMinParts + patch_blocks - 1) / patch_blocks, 1, panels)),
         columns((panels + column_blocks - 1) / column_blocks * table.tile_columns) {}
 
