@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "finite_difference.hpp"
@@ -12,6 +13,7 @@
 #include "promiseg/nn/conv_norm.hpp"
 #include "promiseg/nn/linear.hpp"
 #include "promiseg/nn/norm.hpp"
+#include "promiseg/nn/token_projections.hpp"
 
 using namespace promiseg;
 using namespace promiseg::conformance;
@@ -273,6 +275,29 @@ TEST_CASE("finite differences: MultiHeadAttention, added to its queries") {
         };
       },
       settings);
+}
+
+TEST_CASE("finite differences: TokenProjections, trained and frozen") {
+  const Setup setup = [](TestTape& tape, train::Parameters& weights) -> Forward {
+    const auto position = std::make_shared<Tensor<float, 2>>(Extents<2>{5, 4});
+    for (Index i = 0; i < position->size(); ++i) {
+      position->data()[i] = 0.1F * static_cast<float>(i % 7 - 3);
+    }
+    const nn::TokenProjectionWeights parts{
+        {nn::linear_weights(weights, "key", 3, 4), nn::linear_weights(weights, "query", 3, 4)},
+        {nn::linear_weights(weights, "value", 3, 4)}};
+    const auto layer = std::make_shared<nn::TokenProjections<TestTape>>(
+        tape, parts, std::as_const(*position).view());
+    return [layer, position](Pass& pass) {
+      const auto projected = (*layer)(pass.workspace(), pass.input(Extents<3>{2, 5, 4}));
+      for (Index i = 0; i < 3; ++i) pass.output(layer->part(projected, i));
+    };
+  };
+  for (const train::Role role : {train::Role::trained, train::Role::frozen}) {
+    CAPTURE(static_cast<int>(role));
+    Experiment experiment(setup, [role](const std::string&) { return role; });
+    check_gradients(experiment);
+  }
 }
 
 TEST_CASE("finite differences: grid_attention, composed") {

@@ -94,7 +94,8 @@ TEST_CASE("allocations: none after the first run") {
                     backend, config, std::get<TinyVitWeights>(weights.image_encoder))) == 0);
         }
 
-        const MaskDecoder<EigenBackend> decoder(backend, config, weights.mask_decoder);
+        const MaskDecoder<EigenBackend> decoder(backend, config, weights.mask_decoder,
+                                                embedding.view());
         constexpr Index kBatch = 2;
         Tensor<float, 3> tokens({kBatch, decoder.output_tokens() + 3, config.prompt_embed_dim});
         Tensor<float, 4> keys({kBatch, grid, grid, config.prompt_embed_dim});
@@ -102,8 +103,7 @@ TEST_CASE("allocations: none after the first run") {
         Tensor<float, 2> iou({kBatch, config.mask_tokens()});
         const auto shared = embedding.view().with_unit_axis(0).broadcast_to(keys.extents());
         CHECK(of_second_run([&] {
-                decoder(workspace, shared, keys.view(), embedding.view(), tokens.view(),
-                        logits.view(), iou.view());
+                decoder(workspace, shared, keys.view(), tokens.view(), logits.view(), iou.view());
               }) == 0);
       }
     }

@@ -152,6 +152,43 @@ struct AttentionWeights {
   Index heads = 1;
 };
 
+namespace detail {
+
+/// [B, N, heads, d] of [B, N, heads * d] of any strides.
+template <class T>
+TensorView<T, 4> by_head(const TensorView<T, 3>& tokens, Index heads) {
+  const Index depth = tokens.extent(2) / heads;
+  return {tokens.data(),
+          {tokens.extent(0), tokens.extent(1), heads, depth},
+          {tokens.stride(0), tokens.stride(1), depth * tokens.stride(2), tokens.stride(2)},
+          tokens.space()};
+}
+
+}  // namespace detail
+
+/// The second half of multi-head attention, after the projections of what it attends with:
+/// `out = output(attention(q, k, v)) + residual`. q [B, N, inner], k and v [B, M, inner], of any
+/// strides; out [B, N, C]; the residual, if given, may be out or be broadcast over B.
+template <Backend B>
+void attend(Workspace<B>& workspace, Index heads, TensorView<const float, 3> q,
+            TensorView<const float, 3> k, TensorView<const float, 3> v, const Linear<B>& output,
+            TensorView<float, 3> out, TensorView<const float, 3> residual = {}) {
+  const auto frame = workspace.frame();
+  const auto mixed = workspace.tensor(q.extents());
+  attention<B>(workspace, detail::by_head(q, heads), detail::by_head(k, heads),
+               detail::by_head(v, heads), detail::by_head(mixed, heads));
+  if (residual.data() == nullptr) {
+    output(workspace, token_rows(mixed), token_rows(out));
+  } else if (residual.is_contiguous()) {
+    output(workspace, token_rows(mixed), token_rows(out), Activation::none, token_rows(residual));
+  } else {
+    for (Index item = 0; item < out.extent(0); ++item) {
+      output(workspace, mixed.select(0, item), out.select(0, item), Activation::none,
+             residual.select(0, item));
+    }
+  }
+}
+
 /// Multi-head attention that may work at a smaller width inside (`Attention` of SAM's
 /// transformer.py).
 template <Backend B>
@@ -165,48 +202,15 @@ class MultiHeadAttention {
         heads_(weights.heads) {}
 
   /// q [B, N, C], k and v [B, M, C], out [B, N, C]; `residual`, if given, is added and may be out.
-  /// q, k and v may be broadcast over B.
   void operator()(Workspace<B>& workspace, TensorView<const float, 3> q,
                   TensorView<const float, 3> k, TensorView<const float, 3> v,
                   TensorView<float, 3> out, TensorView<const float, 3> residual = {}) const {
     const auto frame = workspace.frame();
-    const auto queries = project(workspace, query_, q);
-    const auto keys = project(workspace, key_, k);
-    const auto values = project(workspace, value_, v);
-    const auto mixed = workspace.tensor(queries.extents());
-    attention<B>(workspace, by_head(queries), by_head(keys), by_head(values), by_head(mixed));
-    output_(workspace, rows(mixed), rows(out), Activation::none,
-            residual.data() != nullptr ? rows(residual) : TensorView<const float, 2>{});
+    attend<B>(workspace, heads_, project(workspace, query_, q), project(workspace, key_, k),
+              project(workspace, value_, v), output_, out, residual);
   }
 
  private:
-  template <class T>
-  static TensorView<T, 2> rows(TensorView<T, 3> tokens) {
-    return tokens.reshaped(Extents<2>{tokens.extent(0) * tokens.extent(1), tokens.extent(2)});
-  }
-
-  /// Tokens that all items share are projected once.
-  static TensorView<float, 3> project(Workspace<B>& workspace, const Linear<B>& layer,
-                                      TensorView<const float, 3> tokens) {
-    if (tokens.extent(0) > 1 && tokens.stride(0) == 0) {
-      const auto once = project(workspace, layer, tokens.slice(0, 0, 1));
-      return once.broadcast_to(Extents<3>{tokens.extent(0), once.extent(1), once.extent(2)});
-    }
-    const auto out =
-        workspace.tensor(Extents<3>{tokens.extent(0), tokens.extent(1), layer.outputs()});
-    layer(workspace, rows(tokens), rows(out));
-    return out;
-  }
-
-  /// [B, N, heads, d] of [B, N, heads * d], which may be broadcast over B
-  TensorView<float, 4> by_head(TensorView<float, 3> tokens) const {
-    const Index depth = tokens.extent(2) / heads_;
-    return {tokens.data(),
-            {tokens.extent(0), tokens.extent(1), heads_, depth},
-            {tokens.stride(0), tokens.stride(1), depth, 1},
-            tokens.space()};
-  }
-
   Linear<B> query_;
   Linear<B> key_;
   Linear<B> value_;

@@ -35,6 +35,22 @@ class Linear {
   Index outputs_;
 };
 
+/// [B, N, C] as rows [B * N, C].
+template <class T>
+TensorView<T, 2> token_rows(const TensorView<T, 3>& tokens) {
+  return tokens.reshaped(Extents<2>{tokens.extent(0) * tokens.extent(1), tokens.extent(2)});
+}
+
+/// A layer's outputs for tokens [B, N, C]; they live in the caller's frame.
+template <Backend B>
+TensorView<float, 3> project(Workspace<B>& workspace, const Linear<B>& layer,
+                             TensorView<const float, 3> tokens) {
+  const auto out =
+      workspace.tensor(Extents<3>{tokens.extent(0), tokens.extent(1), layer.outputs()});
+  layer(workspace, token_rows(tokens), token_rows(out));
+  return out;
+}
+
 /// The two-layer perceptron of a transformer block: `out = lin2(activation(lin1(in))) + residual`.
 /// in, out and residual may be the same memory: the second product reads the hidden values only.
 template <Backend B>

@@ -70,8 +70,11 @@ inline MaskDecoderWeights mask_decoder_weights(nn::WeightSource& source,
 template <Backend B>
 class MaskDecoder {
  public:
-  MaskDecoder(B& backend, const ModelConfig& config, const MaskDecoderWeights& weights)
-      : transformer_(backend, weights.transformer),
+  /// key_pe [h, w, C], the positions of the image's tokens, lies in the backend's memory and must
+  /// outlive the decoder.
+  MaskDecoder(B& backend, const ModelConfig& config, const MaskDecoderWeights& weights,
+              TensorView<const float, 3> key_pe)
+      : transformer_(backend, weights.transformer, nn::token_rows(key_pe)),
         iou_token_(weights.iou_token),
         mask_tokens_(weights.mask_tokens),
         upscale1_(backend, weights.upscale1),
@@ -100,25 +103,23 @@ class MaskDecoder {
 
   /// image [B, h, w, C]: embedding plus dense prompt; it may be broadcast over B, then what depends
   /// on it alone is computed once. keys, of its shape, are working memory and may be the image's
-  /// own. key_pe [h, w, C].
+  /// own.
   /// tokens [B, output_tokens + prompt tokens, C], overwritten.
   /// logits [B, mask tokens, 4h, 4w], iou [B, mask tokens]. All on the backend.
   void operator()(nn::Workspace<B>& workspace, TensorView<const float, 4> image,
-                  TensorView<float, 4> keys, TensorView<const float, 3> key_pe,
-                  TensorView<float, 3> tokens, TensorView<float, 4> logits,
-                  TensorView<float, 2> iou) const {
+                  TensorView<float, 4> keys, TensorView<float, 3> tokens,
+                  TensorView<float, 4> logits, TensorView<float, 2> iou) const {
     const auto frame = workspace.frame();
     const Extents<3> flat{keys.extent(0), keys.extent(1) * keys.extent(2), width_};
     const auto token_pe = workspace.tensor(tokens.extents());
     workspace.backend().copy(tokens.with_unit_axis(0), token_pe.with_unit_axis(0));
-    const auto for_all = [&](TensorView<const float, 3> one) {  // [h, w, C] to [B, h * w, C]
-      return one.reshaped(Extents<3>{1, flat[1], flat[2]}).broadcast_to(flat);
-    };
     require(image.is_contiguous() || image.stride(0) == 0, ErrorCode::shape_mismatch,
             "mask decoder: the image must be contiguous or the same for all items");
     const auto image_tokens =
-        image.is_contiguous() ? image.reshaped(flat) : for_all(image.select(0, 0));
-    transformer_(workspace, {tokens, image_tokens, keys.reshaped(flat), token_pe, for_all(key_pe)});
+        image.is_contiguous()
+            ? image.reshaped(flat)
+            : image.select(0, 0).reshaped(Extents<3>{1, flat[1], flat[2]}).broadcast_to(flat);
+    transformer_(workspace, {tokens, image_tokens, keys.reshaped(flat), token_pe});
     predict_masks(workspace, keys, tokens, logits);
     gather_token(workspace, tokens, 0,
                  [&](TensorView<float, 2> token) { iou_head_(workspace, token, iou); });

@@ -43,7 +43,7 @@ class PromptedDecoder {
       : config_(config),
         workspace_(backend),
         prompt_encoder_(backend, config, prompts),
-        mask_decoder_(backend, config, masks) {}
+        mask_decoder_(backend, config, masks, prompt_encoder_.dense_pe()) {}
 
   const PromptEncoder<B>& prompt_encoder() const { return prompt_encoder_; }
 
@@ -84,7 +84,7 @@ class PromptedDecoder {
     const auto tokens = nn::upload(workspace_, host_tokens.view());
     const auto logits = workspace_.tensor(Extents<4>{batch, masks, 4 * grid, 4 * grid});
     const auto iou = workspace_.tensor(Extents<2>{batch, masks});
-    mask_decoder_(workspace_, image, keys, prompt_encoder_.dense_pe(), tokens, logits, iou);
+    mask_decoder_(workspace_, image, keys, tokens, logits, iou);
     return {nn::download<4>(workspace_, logits), nn::download<2>(workspace_, iou)};
   }
 

@@ -7,6 +7,7 @@
 
 #include "promiseg/nn/attention.hpp"
 #include "promiseg/nn/norm.hpp"
+#include "promiseg/nn/token_projections.hpp"
 #include "promiseg/sam/model_config.hpp"
 
 namespace promiseg {
@@ -68,86 +69,110 @@ struct TwoWayState {
   TensorView<const float, 3> image;     ///< [B, M, C], its tokens; may be broadcast over B
   TensorView<float, 3> keys;            ///< [B, M, C], what becomes of them; may be the same memory
   TensorView<const float, 3> query_pe;  ///< [B, N, C], the tokens as they came in
-  TensorView<const float, 3> key_pe;    ///< [B, M, C], may be broadcast over B
 };
 
 namespace detail {
 
-/// out = a + b for token tensors; where all items share both, they share the sum.
 template <Backend B>
 TensorView<float, 3> sum(nn::Workspace<B>& workspace, TensorView<const float, 3> a,
                          TensorView<const float, 3> b) {
-  if (a.extent(0) > 1 && a.stride(0) == 0 && b.stride(0) == 0) {
-    const auto once = sum(workspace, a.slice(0, 0, 1), b.slice(0, 0, 1));
-    return once.broadcast_to(a.extents());
-  }
   const auto out = workspace.tensor(a.extents());
   workspace.backend().add(a.with_unit_axis(0), b.with_unit_axis(0), out.with_unit_axis(0));
   return out;
 }
 
-inline TensorView<float, 2> token_rows(TensorView<float, 3> tokens) {
-  return tokens.reshaped(Extents<2>{tokens.extent(0) * tokens.extent(1), tokens.extent(2)});
-}
-
 }  // namespace detail
+
+/// Tokens attend to the image: `queries += output(attention(query(queries + query_pe), k, v))`.
+template <Backend B>
+class TokenToImageAttention {
+ public:
+  TokenToImageAttention(B& backend, const nn::AttentionWeights& weights)
+      : query_(backend, weights.query), output_(backend, weights.output), heads_(weights.heads) {}
+
+  /// keys and values [B, M, inner] of the image.
+  void operator()(nn::Workspace<B>& workspace, const TwoWayState& state,
+                  TensorView<const float, 3> keys, TensorView<const float, 3> values) const {
+    const auto frame = workspace.frame();
+    const auto moved = detail::sum(workspace, state.queries, state.query_pe);
+    nn::attend<B>(workspace, heads_, nn::project<B>(workspace, query_, moved), keys, values,
+                  output_, state.queries, state.queries);
+  }
+
+ private:
+  nn::Linear<B> query_;
+  nn::Linear<B> output_;
+  Index heads_;
+};
 
 /// `TwoWayAttentionBlock`.
 template <Backend B>
 class TwoWayBlock {
  public:
-  /// The first block's self attention has no position encoding and no residual.
-  TwoWayBlock(B& backend, const TwoWayBlockWeights& weights, bool first)
+  /// key_pe [M, C], in the backend's memory, must outlive the block. The first block's self
+  /// attention has no position encoding and no residual.
+  TwoWayBlock(B& backend, const TwoWayBlockWeights& weights, TensorView<const float, 2> key_pe,
+              bool first)
       : self_attention_(backend, weights.self_attention),
         norm1_(backend, weights.norm1),
         token_to_image_(backend, weights.token_to_image),
         norm2_(backend, weights.norm2),
         mlp_(backend, weights.lin1, weights.lin2, Activation::relu),
         norm3_(backend, weights.norm3),
+        image_projections_(backend,
+                           {{weights.token_to_image.key, weights.image_to_token.query},
+                            {weights.token_to_image.value}},
+                           key_pe),
+        token_key_(backend, weights.image_to_token.key),
+        token_value_(backend, weights.image_to_token.value),
+        image_output_(backend, weights.image_to_token.output),
+        image_heads_(weights.image_to_token.heads),
         norm4_(backend, weights.norm4),
-        image_to_token_(backend, weights.image_to_token),
         first_(first) {}
 
   void operator()(nn::Workspace<B>& workspace, const TwoWayState& state) const {
     const auto frame = workspace.frame();
-    const auto& [queries, original, keys, query_pe, key_pe] = state;
+    const auto& [queries, original, keys, query_pe] = state;
     const TensorView<const float, 3> image = first_ ? original : keys;
-    const auto rows = detail::token_rows(queries);
+    const auto rows = nn::token_rows(queries);
     if (first_) {
       const auto attended = workspace.tensor(queries.extents());
       self_attention_(workspace, queries, queries, queries, attended);
-      norm1_(workspace, detail::token_rows(attended), rows);
+      norm1_(workspace, nn::token_rows(attended), rows);
     } else {
       const auto q = detail::sum(workspace, queries, query_pe);
       self_attention_(workspace, q, q, queries, queries, queries);
       norm1_(workspace, rows, rows);
     }
-    const auto positioned_image = detail::sum(workspace, image, key_pe);
 
-    token_to_image_(workspace, detail::sum(workspace, queries, query_pe), positioned_image, image,
-                    queries, queries);
+    const auto projected = image_projections_(workspace, image);
+    token_to_image_(workspace, state, image_projections_.part(projected, 0),
+                    image_projections_.part(projected, 2));
     norm2_(workspace, rows, rows);
 
     mlp_(workspace, rows, rows, rows);
     norm3_(workspace, rows, rows);
 
-    if (image.data() != keys.data()) {
-      workspace.backend().copy(image.with_unit_axis(0), keys.with_unit_axis(0));
-    }
-    image_to_token_(workspace, positioned_image, detail::sum(workspace, queries, query_pe), queries,
-                    keys, keys);
-    norm4_(workspace, detail::token_rows(keys), detail::token_rows(keys));
+    const auto moved = detail::sum(workspace, queries, query_pe);
+    nn::attend<B>(workspace, image_heads_, image_projections_.part(projected, 1),
+                  nn::project<B>(workspace, token_key_, moved),
+                  nn::project<B>(workspace, token_value_, queries), image_output_, keys, image);
+    norm4_(workspace, nn::token_rows(keys), nn::token_rows(keys));
   }
 
  private:
   nn::MultiHeadAttention<B> self_attention_;
   nn::LayerNorm<B> norm1_;
-  nn::MultiHeadAttention<B> token_to_image_;
+  TokenToImageAttention<B> token_to_image_;
   nn::LayerNorm<B> norm2_;
   nn::Mlp<B> mlp_;
   nn::LayerNorm<B> norm3_;
+  nn::TokenProjections<B> image_projections_;  ///< keys for the tokens, queries, values
+  nn::Linear<B> token_key_;
+  nn::Linear<B> token_value_;
+  nn::Linear<B> image_output_;
+  Index image_heads_;
   nn::LayerNorm<B> norm4_;
-  nn::MultiHeadAttention<B> image_to_token_;
   bool first_;
 };
 
@@ -155,26 +180,31 @@ class TwoWayBlock {
 template <Backend B>
 class TwoWayTransformer {
  public:
-  TwoWayTransformer(B& backend, const TwoWayTransformerWeights& weights)
-      : final_attention_(backend, weights.final_attention),
+  /// key_pe [M, C], in the backend's memory, must outlive the transformer.
+  TwoWayTransformer(B& backend, const TwoWayTransformerWeights& weights,
+                    TensorView<const float, 2> key_pe)
+      : final_projections_(
+            backend, {{weights.final_attention.key}, {weights.final_attention.value}}, key_pe),
+        final_attention_(backend, weights.final_attention),
         final_norm_(backend, weights.final_norm) {
     for (const TwoWayBlockWeights& block : weights.blocks) {
-      blocks_.emplace_back(backend, block, blocks_.empty());
+      blocks_.emplace_back(backend, block, key_pe, blocks_.empty());
     }
   }
 
   void operator()(nn::Workspace<B>& workspace, const TwoWayState& state) const {
     for (const TwoWayBlock<B>& block : blocks_) block(workspace, state);
     const auto frame = workspace.frame();
-    final_attention_(workspace, detail::sum(workspace, state.queries, state.query_pe),
-                     detail::sum(workspace, state.keys, state.key_pe), state.keys, state.queries,
-                     state.queries);
-    final_norm_(workspace, detail::token_rows(state.queries), detail::token_rows(state.queries));
+    const auto projected = final_projections_(workspace, state.keys);
+    final_attention_(workspace, state, final_projections_.part(projected, 0),
+                     final_projections_.part(projected, 1));
+    final_norm_(workspace, nn::token_rows(state.queries), nn::token_rows(state.queries));
   }
 
  private:
   std::vector<TwoWayBlock<B>> blocks_;
-  nn::MultiHeadAttention<B> final_attention_;
+  nn::TokenProjections<B> final_projections_;
+  TokenToImageAttention<B> final_attention_;
   nn::LayerNorm<B> final_norm_;
 };
 

@@ -87,7 +87,7 @@ class TrainingModel {
     iou_token_ = decoder.iou_token;
     mask_tokens_ = decoder.mask_tokens;
     prompt_encoder_.emplace(tape_, model_, prompt_weights_);
-    decoder_.emplace(tape_, model_, decoder);
+    decoder_.emplace(tape_, model_, decoder, prompt_encoder_->dense_pe());
   }
 
   /// Runs the batch forwards and backwards: the parameters' gradients grow by those of the loss.
@@ -109,7 +109,7 @@ class TrainingModel {
     const Index masks = model_.mask_tokens();
     const auto logits = workspace_.tensor(Extents<4>{items, masks, 4 * grid, 4 * grid});
     const auto iou = workspace_.tensor(Extents<2>{items, masks});
-    (*decoder_)(workspace_, keys, keys, prompt_encoder_->dense_pe(), tokens, logits, iou);
+    (*decoder_)(workspace_, keys, keys, tokens, logits, iou);
 
     const auto chosen = logits.select(1, pack_.mask_token);
     result.logits = Tensor<float, 3>(chosen);
