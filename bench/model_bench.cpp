@@ -8,7 +8,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "measure.hpp"
@@ -16,6 +15,7 @@
 #include "promiseg/eigen/backend.hpp"
 #include "promiseg/sam/predictor.hpp"
 #include "synth.hpp"
+#include "unit/temporary_folder.hpp"
 
 namespace promiseg::bench {
 namespace {
@@ -129,37 +129,18 @@ void vit_block(benchmark::State& state, const Setting& setting, bool global) {
   measure(state, setting.machine, setting.precision, work_of(0), run);
 }
 
-/// A model file, away when this is.
-class TemporaryModel {
- public:
-  explicit TemporaryModel(const std::string& arch)
-      : path_(std::filesystem::temp_directory_path() /
-              ("promiseg_bench_" + arch + ".safetensors")) {
-    tools::synth_model(published_config(arch), kSeed, path_);
-  }
-  TemporaryModel(const TemporaryModel&) = delete;
-  TemporaryModel& operator=(const TemporaryModel&) = delete;
-  ~TemporaryModel() {
-    std::error_code ignored;
-    std::filesystem::remove(path_, ignored);
-  }
-
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 /// From a file, which the system has in its cache, to a model that can run.
 void load(benchmark::State& state, const std::string& arch, const Setting& setting) {
-  const TemporaryModel file(arch);
+  const promiseg_test::TemporaryFolder folder;
+  const std::filesystem::path file = folder / "model.safetensors";
+  tools::synth_model(published_config(arch), kSeed, file);
   const auto run = [&] {
-    const ModelFile opened(file.path());
+    const ModelFile opened(file);
     const Predictor<EigenBackend> predictor(EigenBackend(setting.options()), opened);
     benchmark::DoNotOptimize(&predictor);
   };
   run();
-  const auto bytes = static_cast<double>(std::filesystem::file_size(file.path()));
+  const auto bytes = static_cast<double>(std::filesystem::file_size(file));
   measure(state, setting.machine, setting.precision, {0, bytes}, run);
 }
 
