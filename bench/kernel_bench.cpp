@@ -55,7 +55,7 @@ class KernelBenchmarks {
     const auto reference = conformance::elements_of(run_once(expected), expected.output);
     const auto verdict =
         conformance::compare(run_once(prepared_), prepared_.output, reference,
-                             conformance::tolerance(item.operation, backend_.precision()));
+                             conformance::tolerance(item, backend_.precision()));
     relative_error_ = verdict.relative_l2;
     problem_ = verdict.problem;
   }

@@ -41,6 +41,14 @@ PreparedCase prepare(B& backend, const Case& item, Position position = Position:
                     item.shape);
 }
 
+/// The bounds of a case.
+inline Tolerance tolerance(const Case& item, Precision precision) {
+  const auto* conv = std::get_if<Conv2dCase>(&item.shape);
+  const bool transformed =
+      conv != nullptr && conv->geometry.kernel == 3 && conv->geometry.stride == 1;
+  return tolerance(item.operation, precision, transformed);
+}
+
 /// The whole table.
 inline const std::vector<Case>& cases() {
   static const std::vector<Case> table = [] {

@@ -152,7 +152,7 @@ TEST_CASE("conformance: an output with one thing wrong is found out") {
   const Case& item = find_case("gemm/m29_n35_k50_out_gap");
   ReferenceBackend backend;
   const PreparedCase prepared = prepare(backend, item);
-  const Tolerance allowed = tolerance(item.operation, Precision::fp32);
+  const Tolerance allowed = tolerance(item, Precision::fp32);
   Tensor<float, 1> result = run_once(prepared);
   const std::vector<float> reference = elements_of(result, prepared.output);
   const auto verdict = [&] { return compare(result, prepared.output, reference, allowed); };

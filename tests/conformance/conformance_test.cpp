@@ -28,7 +28,7 @@ void check_operation(Operation operation, Precision precision) {
             return prepare(backend, item, position);
           },
           [&](const PreparedCase& ran, const Tensor<float, 1>& result) {
-            return compare(result, ran.output, reference, tolerance(operation, precision));
+            return compare(result, ran.output, reference, tolerance(item, precision));
           });
     }
   }

@@ -2,6 +2,7 @@
 // stays visible.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -398,5 +399,30 @@ TEST_CASE("what is not a number is not hidden: 3x3 convolutions, every instructi
         }
       }
     }
+  }
+}
+
+TEST_CASE("3x3 convolutions at bf16 are exact where no factor needs rounding, every set") {
+  constexpr Index kChannels = 70;
+  const ConvGeometry geometry{3, 1, 1};
+  auto in = image(2, 5, 6, kChannels);
+  for (Index i = 0; i < in.size(); ++i) in.data()[i] = static_cast<float>(i * 37 % 31 - 15);
+  auto weights = matrix(33, 9 * kChannels);
+  // Sums of four pixels and of nine weights, halved twice, have eight significant bits.
+  for (Index i = 0; i < weights.size(); ++i) {
+    weights.data()[i] = static_cast<float>(i * 41 % 13 - 6);
+  }
+  ReferenceBackend reference;
+  auto expected = image(2, 5, 6, 33);
+  reference.conv2d(std::as_const(in).view(), reference.pack(std::as_const(weights).view()),
+                   geometry, {}, expected.view());
+  for (const eigen::Isa isa : eigen::distinct_isas(Precision::bf16)) {
+    CAPTURE(to_string(isa));
+    EigenBackend backend({.threads = 1, .instruction_set = isa, .precision = Precision::bf16});
+    const auto packed = backend.pack_conv(std::as_const(weights).view(), geometry);
+    CHECK(packed.planes() == eigen::kWinogradPlanes);
+    auto out = image(2, 5, 6, 33);
+    backend.conv2d(std::as_const(in).view(), packed, geometry, {}, out.view());
+    CHECK(std::equal(out.elements().begin(), out.elements().end(), expected.elements().begin()));
   }
 }

@@ -231,6 +231,12 @@ inline std::vector<ConvWeightGradientCase> conv_weight_gradient_cases() {
       {.in = {1, 6, 7, 9}, .outputs = 6, .geometry = {5, 3, 4}},
       {.in = {1, 1, 20, 8}, .outputs = 9, .geometry = {3, 2, 1}},
       {.in = {1, 20, 1, 1}, .outputs = 9, .geometry = {3, 1, 1}},
+      // Enough of everything for Winograd's way: odd images, every padding, gaps in the blocks.
+      {.in = {3, 21, 19, 33}, .outputs = 37, .geometry = {3, 1, 1}, .scale = 0.5F},
+      {.in = {1, 33, 34, 40}, .outputs = 32, .geometry = {3, 1, 0}},
+      {.in = {5, 18, 15, 32}, .outputs = 45, .geometry = {3, 1, 2}},
+      {.in = {2, 24, 24, 300}, .outputs = 32, .geometry = {3, 1, 1}},
+      {.in = {2, 70, 66, 32}, .outputs = 32, .geometry = {3, 1, 1}},
       {.in = {1, 1, 56, 256}, .outputs = 256, .label = "decoder_tokens"},
       {.in = {1, 32, 32, 64}, .outputs = 128, .geometry = {3, 2, 1}, .label = "resnet_layer2"},
       {.in = {1, 16, 16, 128}, .outputs = 256, .geometry = {1, 2, 0}, .label = "resnet_shortcut"},

@@ -81,7 +81,7 @@ class EigenBackend {
   PackedMatrix pack_conv(TensorView<const float, 2> weights, ConvGeometry geometry) {
     require_pack_conv(weights, geometry);
     const Index channels = weights.extent(1) / (geometry.kernel * geometry.kernel);
-    if (!eigen::winograd_pays(precision(), geometry, weights.extent(0), channels)) {
+    if (!eigen::winograd_pays(geometry, weights.extent(0), channels)) {
       return pack(weights);
     }
     return counted(

@@ -174,6 +174,7 @@ struct GradientKernelTable {
   void (*softmax_gradient_row)(const float* out, Index size, float* gradient);
   void (*norm_gradient_rows)(const NormGradientRows&);
   void (*add_scaled)(const float* from, Index size, float scale, float* to);
+  void (*winograd_spread)(const WinogradSpread&);
 };
 
 // Defines, in the namespace of the instruction set, its gradient kernels and their table.
@@ -195,8 +196,12 @@ struct GradientKernelTable {
   TARGET inline void add_scaled(const float* from, Index size, float scale, float* to) {        \
     simd::add_scaled<LANES>(from, size, scale, to);                                             \
   }                                                                                             \
+  TARGET inline void winograd_spread(const WinogradSpread& task) {                              \
+    simd::winograd_spread<LANES>(task);                                                         \
+  }                                                                                             \
   inline constexpr GradientKernelTable kGradientTable = {                                       \
-      activate, activation_gradient, softmax_gradient_row, norm_gradient_rows, add_scaled};     \
+      activate,           activation_gradient, softmax_gradient_row,                            \
+      norm_gradient_rows, add_scaled,          winograd_spread};                                \
   }
 
 PROMISEG_GRADIENT_KERNELS(generic, , 4)

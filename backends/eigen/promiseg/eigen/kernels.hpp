@@ -18,6 +18,7 @@ struct ProductKernels {
   void (*pack_row)(const float* from, Index count, float* words);
   void (*pack_across)(const float* first, const float* second, Index count, float* words);
   void (*score_part)(const ScorePart&);
+  void (*winograd_patch)(const WinogradPatch&);
 
   /// Words that `depth` values take.
   Index words(Index depth) const { return (depth + values_per_word - 1) / values_per_word; }
@@ -33,7 +34,6 @@ struct KernelTable {
   void (*softmax_row)(float* row, Index count);
   void (*norm_rows)(const NormRows&);
   void (*depthwise_row)(const DepthwiseRow&);
-  void (*winograd_patch)(const WinogradPatch&);
   void (*winograd_pixels)(const WinogradPixels&);
 
   const ProductKernels& products(Precision precision) const {
@@ -42,27 +42,27 @@ struct KernelTable {
 };
 
 // Defines, in the namespace of an instruction set, the kernels of products for one kind of words.
-#define PROMISEG_PRODUCT_KERNELS(NAME, TARGET, WORDS, LANES, ROWS, VECTORS)            \
-  namespace NAME {                                                                     \
-  TARGET inline void gemm_tile(const GemmTile& task) {                                 \
-    simd::gemm_tile<simd::WORDS, LANES, ROWS, VECTORS>(task);                          \
-  }                                                                                    \
-  TARGET inline void pack_row(const float* from, Index count, float* words) {          \
-    simd::pack_row<simd::WORDS, LANES>(from, count, words);                            \
-  }                                                                                    \
-  TARGET inline void pack_across(const float* first, const float* second, Index count, \
-                                 float* words) {                                       \
-    simd::pack_across<simd::WORDS, LANES>(first, second, count, words);                \
-  }                                                                                    \
-  TARGET inline void score_part(const ScorePart& part) {                               \
-    simd::score_part<simd::WORDS, LANES>(part);                                        \
-  }                                                                                    \
-  inline constexpr ProductKernels kProducts = {simd::WORDS::kPrecision,                \
-                                               simd::WORDS::kValues,                   \
-                                               gemm_tile,                              \
-                                               pack_row,                               \
-                                               pack_across,                            \
-                                               score_part};                            \
+#define PROMISEG_PRODUCT_KERNELS(NAME, TARGET, WORDS, LANES, ROWS, VECTORS)                        \
+  namespace NAME {                                                                                 \
+  TARGET inline void gemm_tile(const GemmTile& task) {                                             \
+    simd::gemm_tile<simd::WORDS, LANES, ROWS, VECTORS>(task);                                      \
+  }                                                                                                \
+  TARGET inline void pack_row(const float* from, Index count, float* words) {                      \
+    simd::pack_row<simd::WORDS, LANES>(from, count, words);                                        \
+  }                                                                                                \
+  TARGET inline void pack_across(const float* first, const float* second, Index count,             \
+                                 float* words) {                                                   \
+    simd::pack_across<simd::WORDS, LANES>(first, second, count, words);                            \
+  }                                                                                                \
+  TARGET inline void score_part(const ScorePart& part) {                                           \
+    simd::score_part<simd::WORDS, LANES>(part);                                                    \
+  }                                                                                                \
+  TARGET inline void winograd_patch(const WinogradPatch& task) {                                   \
+    simd::winograd_patch<simd::WORDS, LANES>(task);                                                \
+  }                                                                                                \
+  inline constexpr ProductKernels kProducts = {                                                    \
+      simd::WORDS::kPrecision, simd::WORDS::kValues, gemm_tile, pack_row, pack_across, score_part, \
+      winograd_patch};                                                                             \
   }
 
 // Defines, in a namespace of its own, every kernel for one instruction set and their table.
@@ -75,15 +75,12 @@ struct KernelTable {
   }                                                                                                \
   TARGET inline void norm_rows(const NormRows& task) { simd::norm_rows<LANES>(task); }             \
   TARGET inline void depthwise_row(const DepthwiseRow& task) { simd::depthwise_row<LANES>(task); } \
-  TARGET inline void winograd_patch(const WinogradPatch& task) {                                   \
-    simd::winograd_patch<LANES>(task);                                                             \
-  }                                                                                                \
   TARGET inline void winograd_pixels(const WinogradPixels& task) {                                 \
     simd::winograd_pixels<LANES>(task);                                                            \
   }                                                                                                \
   inline constexpr KernelTable kTable = {                                                          \
       Isa::NAME,   ROWS,      LANES* VECTORS, fp32::kProducts, bf16::kProducts,                    \
-      softmax_row, norm_rows, depthwise_row,  winograd_patch,  winograd_pixels};                   \
+      softmax_row, norm_rows, depthwise_row,  winograd_pixels};                                    \
   }
 
 PROMISEG_KERNELS(generic, , 4, 6, 2)

@@ -9,6 +9,7 @@
 #include "promiseg/backend/training_concept.hpp"
 #include "promiseg/eigen/backend.hpp"
 #include "promiseg/eigen/gradient_kernels.hpp"
+#include "promiseg/eigen/winograd_gradient.hpp"
 
 namespace promiseg {
 
@@ -97,6 +98,11 @@ class EigenTrainingBackend : public EigenBackend {
     require_shape(weights, Extents<2>{gradient.extent(3), patches.columns()},
                   "conv2d_weight_gradient: weights");
     require_gradient_of(in, geometry, gradient, "conv2d_weight_gradient");
+    if (eigen::winograd_gradient_pays(geometry, gradient.extents(), in.extent(3))) {
+      eigen::winograd_weight_gradient(*kernels_, *gradients_, *pool_, scratch_.data(), memory_,
+                                      {in, gradient, geometry.padding, scale, weights});
+      return;
+    }
     const eigen::ProductShape shape{weights.extent(0), weights.extent(1), patches.rows()};
     const eigen::ProductBlocks blocks(*kernels_, shape);
     blocks.reserve_for(*products_, shape, threads(), scratch_.data());

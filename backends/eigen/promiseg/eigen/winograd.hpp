@@ -14,26 +14,37 @@ namespace promiseg::eigen {
 
 /// True where it is the faster way: both sums and outputs are long enough to pay for the
 /// transforms. Layers of more than 256 outputs come late in a network, where images are small and
-/// reading the weights, of which there are 16/9 times as many, takes the time. Sums of bfloat16
-/// values have more digits than bfloat16, so it is not for that precision.
-inline bool winograd_pays(Precision precision, ConvGeometry geometry, Index outputs,
-                          Index channels) {
+/// reading the weights, of which there are 16/9 times as many, takes the time.
+inline bool winograd_pays(ConvGeometry geometry, Index outputs, Index channels) {
   constexpr Index kFewest = 32;
   constexpr Index kMostOutputs = 256;
-  return precision == Precision::fp32 && geometry.kernel == 3 && geometry.stride == 1 &&
-         channels >= kFewest && outputs >= kFewest && outputs <= kMostOutputs;
+  return geometry.kernel == 3 && geometry.stride == 1 && channels >= kFewest &&
+         outputs >= kFewest && outputs <= kMostOutputs;
+}
+
+inline constexpr Index kWinogradTaps = 9;
+
+/// How much a tap of the weights weighs in a plane of G w G^T.
+inline float winograd_weight_factor(Index plane, Index tap) {
+  constexpr float kG[4][3] = {{1, 0, 0}, {0.5F, 0.5F, 0.5F}, {0.5F, -0.5F, 0.5F}, {0, 0, 1}};
+  return kG[plane / 4][tap / 3] * kG[plane % 4][tap % 3];
+}
+
+/// The pixel (y, x) of an image from `channel` on, or zeros outside it.
+inline const float* pixel_or(const float* zeros, const TensorView<const float, 4>& image,
+                             Index item, Index y, Index x, Index channel) {
+  const bool inside = y >= 0 && y < image.extent(1) && x >= 0 && x < image.extent(2);
+  return inside ? &image(item, y, x, channel) : zeros;
 }
 
 /// G w G^T of weights [outputs, 9 * channels], packed in 16 planes.
 inline PackedMatrix pack_winograd(const ProductKernels& kernels, TensorView<const float, 2> weights,
                                   Index width, ThreadPool& pool, ThreadScratch* scratch) {
-  constexpr float kG[4][3] = {{1, 0, 0}, {0.5F, 0.5F, 0.5F}, {0.5F, -0.5F, 0.5F}, {0, 0, 1}};
-  constexpr Index kTaps = 9;
-  const WeightShape shape{weights.extent(0), weights.extent(1) / kTaps, kWinogradPlanes};
+  const WeightShape shape{weights.extent(0), weights.extent(1) / kWinogradTaps, kWinogradPlanes};
   const auto transform = [&](Index plane, Index output, Index begin, Index count, float* line) {
     std::fill_n(line, count, 0.0F);
-    for (Index tap = 0; tap < kTaps; ++tap) {
-      const float factor = kG[plane / 4][tap / 3] * kG[plane % 4][tap % 3];
+    for (Index tap = 0; tap < kWinogradTaps; ++tap) {
+      const float factor = winograd_weight_factor(plane, tap);
       if (factor == 0) continue;
       for (Index i = 0; i < count; ++i) {
         line[i] += factor * weights(output, tap * shape.inputs + begin + i);
@@ -97,10 +108,11 @@ class WinogradBlock {
   void run(ThreadScratch& scratch) const {
     float* rows = scratch.rows.take(plan_.rows_size());
     float* sums = scratch.mixed.take(plan_.sums_size());
-    float* zeros = scratch.line.take(kRowWords);
-    std::fill_n(zeros, kRowWords, 0.0F);
-    for (Index channel = 0; channel < weights_.inputs(); channel += kRowWords) {
-      const Index depth = std::min(kRowWords, weights_.inputs() - channel);
+    const Index step = kRowWords * weights_.kernels().values_per_word;
+    float* zeros = scratch.line.take(step);
+    std::fill_n(zeros, step, 0.0F);
+    for (Index channel = 0; channel < weights_.inputs(); channel += step) {
+      const Index depth = std::min(step, weights_.inputs() - channel);
       for (Index i = 0; i < count_; ++i) load(i, channel, depth, zeros, rows + i * kRowStride);
       for (Index plane = 0; plane < kWinogradPlanes; ++plane) {
         multiply(plane, channel, depth, rows, sums);
@@ -127,19 +139,16 @@ class WinogradBlock {
 
   /// Some channels of a patch to one packed row of every plane.
   void load(Index i, Index channel, Index count, const float* zeros, float* to) const {
-    const TensorView<const float, 4>& in = conv_.in;
     const Place at = place(i);
     WinogradPatch task;
     task.channels = count;
     task.to = to;
     task.plane_stride = plan_.block_patches * kRowStride;
     for (Index tap = 0; tap < kWinogradPlanes; ++tap) {
-      const Index y = at.y + tap / 4 - conv_.padding;
-      const Index x = at.x + tap % 4 - conv_.padding;
-      const bool inside = y >= 0 && y < in.extent(1) && x >= 0 && x < in.extent(2);
-      task.pixels[tap] = inside ? &in(at.item, y, x, channel) : zeros;
+      task.pixels[tap] = pixel_or(zeros, conv_.in, at.item, at.y + tap / 4 - conv_.padding,
+                                  at.x + tap % 4 - conv_.padding, channel);
     }
-    table_.winograd_patch(task);
+    weights_.kernels().winograd_patch(task);
   }
 
   /// Adds the products of some channels to the sums of a plane. Rows beyond the last patch hold
@@ -152,8 +161,9 @@ class WinogradBlock {
     tile.columns = (panel_end_ - panel_begin_) * table_.tile_columns;
     tile.first = channel == 0;
     multiply_panels(table_, weights_.kernels(),
-                    {rows + plane * plan_.block_patches * kRowStride, plan_.block_patches}, depth,
-                    weights_.panel(column_begin(), channel, plane), weights_.panel_size(), tile);
+                    {rows + plane * plan_.block_patches * kRowStride, plan_.block_patches},
+                    weights_.kernels().words(depth), weights_.panel(column_begin(), channel, plane),
+                    weights_.panel_size(), tile);
   }
 
   void store(Index i, const float* sums) const {
@@ -195,7 +205,7 @@ inline void winograd_conv2d(const KernelTable& table, ThreadPool& pool, ThreadSc
   reserve(scratch, pool.size(),
           {{&ThreadScratch::rows, plan.rows_size()},
            {&ThreadScratch::mixed, plan.sums_size()},
-           {&ThreadScratch::line, kRowWords}});
+           {&ThreadScratch::line, kRowWords * weights.kernels().values_per_word}});
   pool.parallel_for(plan.patch_blocks * plan.column_blocks, [&](Index part, int thread) {
     WinogradBlock(table, plan, weights, conv, part).run(scratch[thread]);
   });
