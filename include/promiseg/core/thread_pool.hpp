@@ -16,6 +16,19 @@
 
 namespace promiseg {
 
+/// [begin, end)
+struct IndexRange {
+  Index begin = 0;
+  Index end = 0;
+
+  constexpr Index size() const { return end - begin; }
+};
+
+/// The part `index` of `parts`, as equal as can be, of [0, count).
+constexpr IndexRange share_of(Index count, Index index, Index parts) {
+  return {count * index / parts, count * (index + 1) / parts};
+}
+
 /// Runs loop bodies on a fixed number of threads, the calling one included. Parts are handed out
 /// one by one, so a slow thread does not hold up the others; which thread runs a part is not
 /// determined, so a body must write to places that depend on the part alone. Not reentrant: a body

@@ -63,8 +63,7 @@ class GemmBlock {
         output_(output),
         row_begin_(part / plan.column_blocks * plan.block_rows),
         row_end_(std::min(rows, row_begin_ + plan.block_rows)),
-        panel_begin_(plan.panels * (part % plan.column_blocks) / plan.column_blocks),
-        panel_end_(plan.panels * (part % plan.column_blocks + 1) / plan.column_blocks) {}
+        panels_(share_of(plan.panels, part % plan.column_blocks, plan.column_blocks)) {}
 
   void run(ThreadScratch& scratch) const {
     float* line = scratch.line.take(plan_.depth_step);
@@ -73,7 +72,8 @@ class GemmBlock {
       for (Index i = 0; i < plan_.steps_at_once; ++i) {
         pack(first + i, line, packed + i * plan_.block_rows * kRowStride);
       }
-      for (Index panel = panel_begin_; panel < panel_end_; ++panel) multiply(first, panel, packed);
+      for (Index panel = panels_.begin; panel < panels_.end; ++panel)
+        multiply(first, panel, packed);
     }
   }
 
@@ -122,7 +122,8 @@ class GemmBlock {
   const PackedMatrix& weights_;
   const FetchRow& fetch_row_;
   const GemmOutput& output_;
-  Index row_begin_, row_end_, panel_begin_, panel_end_;
+  Index row_begin_, row_end_;
+  IndexRange panels_;
 };
 
 /// out [rows, outputs] = epilogue(in [rows, inputs] x weights^T).

@@ -82,22 +82,23 @@ class WindowHead {
   /// Rows of queries in this window that exist.
   Index query_rows() const { return rows_; }
 
-  /// Computes the queries of the window's rows [begin, end). The positions are null where there are
+  /// Computes the queries of some of the window's rows. The positions are null where there are
   /// none.
-  void run(const KernelTable& table, const ProductKernels& kernels, Index begin, Index end,
+  void run(const KernelTable& table, const ProductKernels& kernels, IndexRange some,
            const PackedPositions* by_row, const PackedPositions* by_column,
            ThreadScratch& scratch) const {
-    if (begin == end) return;
-    AttentionHead head(
-        table, kernels,
-        {(end - begin) * columns_, high_, wide_, task_.q.extent(3), attention_.scale}, scratch);
+    if (some.size() == 0) return;
+    const Index begin = some.begin;
+    AttentionHead head(table, kernels,
+                       {some.size() * columns_, high_, wide_, task_.q.extent(3), attention_.scale},
+                       scratch);
     head.load([&](Index key,
                   float* line) { return vector_of(task_.k, attention_.padding_key, key, line); },
               [&](Index key, float* line) {
                 return vector_of(task_.v, attention_.padding_value, key, line);
               });
     ScoreTerms terms;
-    if (by_row != nullptr) terms = positions(head, begin, end, *by_row, *by_column, scratch);
+    if (by_row != nullptr) terms = positions(head, some, *by_row, *by_column, scratch);
     head.run(
         [&](Index query, float* line) {
           return query_of(begin + query / columns_, query % columns_, line);
@@ -134,19 +135,19 @@ class WindowHead {
   }
 
   /// q . rows[y, ky] and q . columns[x, kx] of all queries, times log2(e).
-  ScoreTerms positions(AttentionHead& head, Index begin, Index end, const PackedPositions& by_row,
+  ScoreTerms positions(AttentionHead& head, IndexRange some, const PackedPositions& by_row,
                        const PackedPositions& by_column, ThreadScratch& scratch) const {
-    float* rows = scratch.by_row.take((end - begin) * columns_ * high_);
-    float* columns = scratch.by_column.take((end - begin) * columns_ * wide_);
-    for (Index y = begin; y < end; ++y) {
+    float* rows = scratch.by_row.take(some.size() * columns_ * high_);
+    float* columns = scratch.by_column.take(some.size() * columns_ * wide_);
+    for (Index y = some.begin; y < some.end; ++y) {
       const PackedRows packed =
           head.pack_queries([&](Index x, float* line) { return query_of(y, x, line); }, columns_);
-      by_row.multiply(y, packed, columns_, rows + (y - begin) * columns_ * high_, high_);
+      by_row.multiply(y, packed, columns_, rows + (y - some.begin) * columns_ * high_, high_);
     }
     for (Index x = 0; x < columns_; ++x) {
       const PackedRows packed = head.pack_queries(
-          [&](Index y, float* line) { return query_of(begin + y, x, line); }, end - begin);
-      by_column.multiply(x, packed, end - begin, columns + x * wide_, columns_ * wide_);
+          [&](Index y, float* line) { return query_of(some.begin + y, x, line); }, some.size());
+      by_column.multiply(x, packed, some.size(), columns + x * wide_, columns_ * wide_);
     }
     return {rows, columns};
   }
@@ -188,11 +189,9 @@ inline void grid_attention(const KernelTable& table, const ProductKernels& kerne
         {{&ThreadScratch::by_row, queries * high}, {&ThreadScratch::by_column, queries * wide}});
   }
   pool.parallel_for(windows * heads * splits, [&](Index part, int thread) {
-    const Index split = part % splits;
     const WindowHead work(task, part / splits / heads, part / splits % heads);
-    work.run(table, kernels, work.query_rows() * split / splits,
-             work.query_rows() * (split + 1) / splits, by_row ? &*by_row : nullptr,
-             by_column ? &*by_column : nullptr, scratch[thread]);
+    work.run(table, kernels, share_of(work.query_rows(), part % splits, splits),
+             by_row ? &*by_row : nullptr, by_column ? &*by_column : nullptr, scratch[thread]);
   });
 }
 
@@ -221,21 +220,20 @@ inline void set_attention(const KernelTable& table, const ProductKernels& kernel
   pool.parallel_for(task.q.extent(0) * heads * splits, [&](Index part, int thread) {
     const Index item = part / splits / heads;
     const Index head_index = part / splits % heads;
-    const Index begin = queries * (part % splits) / splits;
-    const Index end = queries * (part % splits + 1) / splits;
+    const IndexRange some = share_of(queries, part % splits, splits);
     const auto fetch = [&](const TensorView<const float, 4>& tokens, Index token, float* line) {
       return gather(&tokens(item, token, head_index, 0), tokens.stride(3), tokens.extent(3), line);
     };
     AttentionHead head(table, kernels,
-                       {end - begin, 1, task.k.extent(1), task.q.extent(3), task.scale},
+                       {some.size(), 1, task.k.extent(1), task.q.extent(3), task.scale},
                        scratch[thread]);
     head.load([&](Index key, float* line) { return fetch(task.k, key, line); },
               [&](Index key, float* line) { return fetch(task.v, key, line); });
-    head.run([&](Index query, float* line) { return fetch(task.q, begin + query, line); }, {},
+    head.run([&](Index query, float* line) { return fetch(task.q, some.begin + query, line); }, {},
              [](Index) -> const float* { return nullptr; },
              [&](Index query, const float* mixed, float factor) {
                scatter(mixed, factor, task.out.extent(3),
-                       &task.out(item, begin + query, head_index, 0), task.out.stride(3));
+                       &task.out(item, some.begin + query, head_index, 0), task.out.stride(3));
              });
   });
 }

@@ -102,8 +102,7 @@ class WinogradBlock {
         conv_(conv),
         first_(part / plan.column_blocks * plan.block_patches),
         count_(std::min(plan.block_patches, plan.patches - first_)),
-        panel_begin_(plan.panels * (part % plan.column_blocks) / plan.column_blocks),
-        panel_end_(plan.panels * (part % plan.column_blocks + 1) / plan.column_blocks) {}
+        panels_(share_of(plan.panels, part % plan.column_blocks, plan.column_blocks)) {}
 
   void run(ThreadScratch& scratch) const {
     float* rows = scratch.rows.take(plan_.rows_size());
@@ -132,9 +131,9 @@ class WinogradBlock {
             patch % plan_.wide * 2};
   }
 
-  Index column_begin() const { return panel_begin_ * table_.tile_columns; }
+  Index column_begin() const { return panels_.begin * table_.tile_columns; }
   Index column_end() const {
-    return std::min(panel_end_ * table_.tile_columns, weights_.outputs());
+    return std::min(panels_.end * table_.tile_columns, weights_.outputs());
   }
 
   /// Some channels of a patch to one packed row of every plane.
@@ -158,7 +157,7 @@ class WinogradBlock {
     tile.c = sums + plane * plan_.block_patches * plan_.columns;
     tile.c_stride = plan_.columns;
     tile.rows = count_;
-    tile.columns = (panel_end_ - panel_begin_) * table_.tile_columns;
+    tile.columns = panels_.size() * table_.tile_columns;
     tile.first = channel == 0;
     multiply_panels(table_, weights_.kernels(),
                     {rows + plane * plan_.block_patches * kRowStride, plan_.block_patches},
@@ -194,7 +193,8 @@ class WinogradBlock {
   const WinogradPlan& plan_;
   const PackedMatrix& weights_;
   const WinogradConv& conv_;
-  Index first_, count_, panel_begin_, panel_end_;
+  Index first_, count_;
+  IndexRange panels_;
 };
 
 /// The convolution of an image whose channels lie side by side by weights of `pack_winograd`.
