@@ -2,8 +2,11 @@
 // and notes what the gradient of each needs. The model code stays as it is.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -192,8 +195,8 @@ class Tape {
     const bool needs_a = memory_.needs(a);
     const bool needs_b = memory_.needs(b);
     if (!note(out, needs_a || needs_b)) return;
-    const auto kept_a = needs_b ? keep(a) : TensorView<const float, 3>{};
-    const auto kept_b = needs_a ? keep(b) : TensorView<const float, 3>{};
+    const auto kept_a = needs_b ? keep_as_it_lies(a) : TensorView<const float, 3>{};
+    const auto kept_b = needs_a ? keep_as_it_lies(b) : TensorView<const float, 3>{};
     record([=, this] {
       const auto turned = [](const auto& view) { return view.permuted({0, 2, 1}); };
       const auto gradient = memory_.gradient(out);
@@ -439,6 +442,19 @@ class Tape {
     const auto copy = saved_.tensor(view.extents());
     backend_->copy(nn::detail::as_rank4(view), nn::detail::as_rank4(copy));
     return copy;
+  }
+
+  /// The same with the axes in the order that they have in memory, which is faster to copy.
+  template <std::size_t Rank>
+  TensorView<const float, Rank> keep_as_it_lies(const TensorView<const float, Rank>& view) {
+    std::array<std::size_t, Rank> order{};
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&view](std::size_t a, std::size_t b) {
+      return view.stride(a) > view.stride(b);
+    });
+    std::array<std::size_t, Rank> back{};
+    for (std::size_t axis = 0; axis < Rank; ++axis) back[order[axis]] = axis;
+    return keep(view.permuted(order)).permuted(back);
   }
 
   /// Notes what has been written; true if the way back must know more than that.
