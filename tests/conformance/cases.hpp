@@ -44,8 +44,9 @@ PreparedCase prepare(B& backend, const Case& item, Position position = Position:
 /// The bounds of a case.
 inline Tolerance tolerance(const Case& item, Precision precision) {
   const auto* conv = std::get_if<Conv2dCase>(&item.shape);
-  const bool transformed =
-      conv != nullptr && conv->geometry.kernel == 3 && conv->geometry.stride == 1;
+  const bool transformed = conv != nullptr && conv->geometry.kernel == 3 &&
+                           conv->geometry.stride == 1 && conv->in[3] >= 32 && conv->outputs >= 32 &&
+                           conv->outputs <= 256;
   return tolerance(item.operation, precision, transformed);
 }
 

@@ -380,9 +380,10 @@ TEST_CASE("what is not a number is not hidden: 3x3 convolutions, every instructi
   constexpr Index kSide = 9;
   auto weights = matrix(kChannels, 9 * kChannels);
   for (float& value : weights.elements()) value = 0.25F;
-  for (const eigen::Isa isa : eigen::distinct_isas(Precision::fp32)) {
+  const auto check = [&](eigen::Isa isa, Precision precision) {
     CAPTURE(to_string(isa));
-    EigenBackend backend({.threads = 1, .instruction_set = isa});
+    CAPTURE(to_string(precision));
+    EigenBackend backend({.threads = 1, .instruction_set = isa, .precision = precision});
     const auto packed = backend.pack_conv(std::as_const(weights).view(), {3, 1, 1});
     CHECK(packed.planes() == eigen::kWinogradPlanes);
     for (const float bad : {kNan, std::numeric_limits<float>::infinity()}) {
@@ -399,11 +400,14 @@ TEST_CASE("what is not a number is not hidden: 3x3 convolutions, every instructi
         }
       }
     }
+  };
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    for (const eigen::Isa isa : eigen::distinct_isas(precision)) check(isa, precision);
   }
 }
 
 TEST_CASE("3x3 convolutions at bf16 are exact where no factor needs rounding, every set") {
-  constexpr Index kChannels = 70;
+  constexpr Index kChannels = 71;  // the last word is half full
   const ConvGeometry geometry{3, 1, 1};
   auto in = image(2, 5, 6, kChannels);
   for (Index i = 0; i < in.size(); ++i) in.data()[i] = static_cast<float>(i * 37 % 31 - 15);

@@ -54,6 +54,8 @@ struct ConvWeightGradientCase {
   std::string label = {};
   bool heavy = false;
 
+  Extents<4> out() const { return convolved(in, geometry, outputs); }
+
   std::string name() const {
     return (label.empty() ? "" : label + "/") + extents_name(in) + "_n" + std::to_string(outputs) +
            geometry_name(geometry) + (scale != 1.0F ? "_scaled" : "");
@@ -62,7 +64,7 @@ struct ConvWeightGradientCase {
 
   template <TrainingBackend B>
   std::function<void()> bind(GradientOperands<B>& operands) const {
-    const Extents<4> out = convolved(in, geometry, outputs);
+    const Extents<4> out = this->out();
     const Index pixels = out[0] * out[1] * out[2];
     const Index inputs = geometry.kernel * geometry.kernel * in[3];
     const auto image = operands.input(in, Values{1});
@@ -231,12 +233,14 @@ inline std::vector<ConvWeightGradientCase> conv_weight_gradient_cases() {
       {.in = {1, 6, 7, 9}, .outputs = 6, .geometry = {5, 3, 4}},
       {.in = {1, 1, 20, 8}, .outputs = 9, .geometry = {3, 2, 1}},
       {.in = {1, 20, 1, 1}, .outputs = 9, .geometry = {3, 1, 1}},
-      // Enough of everything for Winograd's way: odd images, every padding, gaps in the blocks.
+      // Enough of everything for Winograd's way: odd images, every padding, images and channels
+      // that do not make whole blocks.
       {.in = {3, 21, 19, 33}, .outputs = 37, .geometry = {3, 1, 1}, .scale = 0.5F},
       {.in = {1, 33, 34, 40}, .outputs = 32, .geometry = {3, 1, 0}},
       {.in = {5, 18, 15, 32}, .outputs = 45, .geometry = {3, 1, 2}},
       {.in = {2, 24, 24, 300}, .outputs = 32, .geometry = {3, 1, 1}},
       {.in = {2, 70, 66, 32}, .outputs = 32, .geometry = {3, 1, 1}},
+      {.in = {3, 38, 37, 257}, .outputs = 32, .geometry = {3, 1, 1}},
       {.in = {1, 1, 56, 256}, .outputs = 256, .label = "decoder_tokens"},
       {.in = {1, 32, 32, 64}, .outputs = 128, .geometry = {3, 2, 1}, .label = "resnet_layer2"},
       {.in = {1, 16, 16, 128}, .outputs = 256, .geometry = {1, 2, 0}, .label = "resnet_shortcut"},

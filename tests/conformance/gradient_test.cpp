@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "candidate.hpp"
@@ -141,6 +142,16 @@ TEST_CASE("gradient table: tolerances stand in the order of the operations") {
   for (std::size_t i = 0; i < kGradientTolerances.size(); ++i) {
     CHECK(kGradientTolerances[i].operation == static_cast<GradientOperation>(i));
   }
+}
+
+TEST_CASE("gradient table: wide 3x3 convolutions take Winograd's way") {
+  int wide = 0;
+  for (const GradientCase& item : gradient_cases()) {
+    const auto* conv = std::get_if<ConvWeightGradientCase>(&item.shape);
+    if (conv == nullptr || item.heavy) continue;
+    wide += eigen::winograd_gradient_pays(conv->geometry, conv->out(), conv->in[3]) ? 1 : 0;
+  }
+  CHECK(wide == 6);
 }
 
 TEST_CASE("gradient table: a backend that gets one thing wrong is found out") {

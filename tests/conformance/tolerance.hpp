@@ -40,9 +40,8 @@ inline constexpr std::array<Tolerance, 14> kTolerances = {{
 
 /// At another precision the reference rounds the factors of products as the contract says, so that
 /// only the sums differ, as in float32. Attention rounds its weights too: the reference after they
-/// were divided by their sum, others before. A 3x3 convolution of stride 1 may round sums of its
-/// factors instead (Winograd's way; 4.6e-3 would be expected of noise, 3.9e-3, 1.8e-2 was
-/// measured).
+/// were divided by their sum, others before. A wide 3x3 convolution of stride 1 may round sums of
+/// its factors instead, as Winograd's way does: noise gives 4.6e-3; 4.6e-3, 1.9e-2 were measured.
 inline constexpr Tolerance kBfloat16Attention{Operation::attention, 4e-3, 4e-2};
 inline constexpr Tolerance kBfloat16Transformed{Operation::conv2d, 8e-3, 4e-2};
 

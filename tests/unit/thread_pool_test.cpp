@@ -122,3 +122,21 @@ TEST_CASE("thread pool: threads that cannot start are an error, not the end") {
   CHECK(ThreadPool(3).size() == 3);
 }
 #endif
+
+TEST_CASE("shares lie behind one another, cover everything and differ by one at most") {
+  for (const Index count : {0, 1, 2, 7, 16, 1000}) {
+    for (const Index parts : {1, 2, 3, 16, 24}) {
+      CAPTURE(count);
+      CAPTURE(parts);
+      Index end = 0;
+      for (Index i = 0; i < parts; ++i) {
+        const IndexRange share = share_of(count, i, parts);
+        CHECK(share.begin == end);
+        CHECK(share.size() >= count / parts);
+        CHECK(share.size() <= (count + parts - 1) / parts);
+        end = share.end;
+      }
+      CHECK(end == count);
+    }
+  }
+}

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <cstdint>
 #include <string>
 
 #include "error_message.hpp"
@@ -87,4 +88,11 @@ TEST_CASE("token projections refuse weights that do not fit together") {
     Projections(backend, {{{weight.view(), {}}}, {{wider.view(), {}}}}, position.view());
   });
   CHECK(message == "token projections: expected shape [3, 7], got [4, 7]");
+  const auto short_bias = random_tensor<1>({kOutputs - 1}, 4);
+  CHECK(promiseg_test::message_of(ErrorCode::shape_mismatch, [&] {
+          Projections(backend, {{{weight.view(), short_bias.view()}}, {}}, position.view());
+        }) == "token projections: bias: expected shape [3], got [2]");
+  CHECK(promiseg_test::message_of(ErrorCode::invalid_argument, [&] {
+          Projections(backend, {{}, {{weight.view(), {}}}}, position.view());
+        }) == "token projections: none of them sees the positions");
 }

@@ -11,7 +11,8 @@ namespace promiseg {
 
 /// What the factors of matrix products are rounded to: weight matrices and what they multiply, and
 /// both sides of attention. Sums, biases, norms, depth-wise convolutions, softmax and everything
-/// between layers are float32 in both.
+/// between layers are float32 in both. A backend may round sums of a 3x3 convolution's factors in
+/// their place.
 enum class Precision { fp32, bf16 };
 
 inline constexpr std::array<std::string_view, 2> kPrecisionNames = {"fp32", "bf16"};

@@ -206,8 +206,10 @@ class MultiHeadAttention {
                   TensorView<const float, 3> k, TensorView<const float, 3> v,
                   TensorView<float, 3> out, TensorView<const float, 3> residual = {}) const {
     const auto frame = workspace.frame();
-    attend<B>(workspace, heads_, project(workspace, query_, q), project(workspace, key_, k),
-              project(workspace, value_, v), output_, out, residual);
+    const auto queries = project(workspace, query_, q);
+    const auto keys = project(workspace, key_, k);
+    const auto values = project(workspace, value_, v);
+    attend<B>(workspace, heads_, queries, keys, values, output_, out, residual);
   }
 
  private:

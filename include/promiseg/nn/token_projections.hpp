@@ -40,16 +40,21 @@ struct TokenProjectionWeights {
 template <Backend B>
 class TokenProjections {
  public:
-  /// position [M, C], in the backend's memory, must outlive the layer. Throws `shape_mismatch`.
+  /// position [M, C], in the backend's memory, must outlive the layer. At least one projection
+  /// is positioned. Throws `shape_mismatch` or `invalid_argument`.
   TokenProjections(B& backend, const TokenProjectionWeights& weights,
                    TensorView<const float, 2> position)
-      : position_(position),
-        positioned_(static_cast<Index>(weights.positioned.size())),
-        outputs_(weights.positioned.front().weight.extent(0)) {
+      : position_(position), positioned_(static_cast<Index>(weights.positioned.size())) {
+    require(positioned_ > 0, ErrorCode::invalid_argument,
+            "token projections: none of them sees the positions");
+    outputs_ = weights.positioned.front().weight.extent(0);
     std::vector<LinearWeights> all = weights.positioned;
     all.insert(all.end(), weights.plain.begin(), weights.plain.end());
     for (const LinearWeights& part : all) {
       require_shape(part.weight, Extents<2>{outputs_, position.extent(1)}, "token projections");
+      if (part.bias.data() != nullptr) {
+        require_shape(part.bias, Extents<1>{outputs_}, "token projections: bias");
+      }
     }
     count_ = static_cast<Index>(all.size());
     const bool trains = std::any_of(all.begin(), all.end(), [&](const LinearWeights& part) {

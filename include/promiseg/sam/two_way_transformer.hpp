@@ -73,6 +73,7 @@ struct TwoWayState {
 
 namespace detail {
 
+/// a + b, both [B, N, C]; it lives in the caller's frame.
 template <Backend B>
 TensorView<float, 3> sum(nn::Workspace<B>& workspace, TensorView<const float, 3> a,
                          TensorView<const float, 3> b) {
@@ -90,13 +91,14 @@ class TokenToImageAttention {
   TokenToImageAttention(B& backend, const nn::AttentionWeights& weights)
       : query_(backend, weights.query), output_(backend, weights.output), heads_(weights.heads) {}
 
-  /// keys and values [B, M, inner] of the image.
-  void operator()(nn::Workspace<B>& workspace, const TwoWayState& state,
-                  TensorView<const float, 3> keys, TensorView<const float, 3> values) const {
+  /// queries and their positions [B, N, C]; image_keys and image_values [B, M, inner].
+  void operator()(nn::Workspace<B>& workspace, TensorView<float, 3> queries,
+                  TensorView<const float, 3> query_pe, TensorView<const float, 3> image_keys,
+                  TensorView<const float, 3> image_values) const {
     const auto frame = workspace.frame();
-    const auto moved = detail::sum(workspace, state.queries, state.query_pe);
-    nn::attend<B>(workspace, heads_, nn::project<B>(workspace, query_, moved), keys, values,
-                  output_, state.queries, state.queries);
+    const auto moved = detail::sum<B>(workspace, queries, query_pe);
+    nn::attend<B>(workspace, heads_, nn::project<B>(workspace, query_, moved), image_keys,
+                  image_values, output_, queries, queries);
   }
 
  private:
@@ -140,23 +142,24 @@ class TwoWayBlock {
       self_attention_(workspace, queries, queries, queries, attended);
       norm1_(workspace, nn::token_rows(attended), rows);
     } else {
-      const auto q = detail::sum(workspace, queries, query_pe);
+      const auto q = detail::sum<B>(workspace, queries, query_pe);
       self_attention_(workspace, q, q, queries, queries, queries);
       norm1_(workspace, rows, rows);
     }
 
     const auto projected = image_projections_(workspace, image);
-    token_to_image_(workspace, state, image_projections_.part(projected, 0),
+    token_to_image_(workspace, queries, query_pe, image_projections_.part(projected, 0),
                     image_projections_.part(projected, 2));
     norm2_(workspace, rows, rows);
 
     mlp_(workspace, rows, rows, rows);
     norm3_(workspace, rows, rows);
 
-    const auto moved = detail::sum(workspace, queries, query_pe);
-    nn::attend<B>(workspace, image_heads_, image_projections_.part(projected, 1),
-                  nn::project<B>(workspace, token_key_, moved),
-                  nn::project<B>(workspace, token_value_, queries), image_output_, keys, image);
+    const auto token_keys =
+        nn::project<B>(workspace, token_key_, detail::sum<B>(workspace, queries, query_pe));
+    const auto token_values = nn::project<B>(workspace, token_value_, queries);
+    nn::attend<B>(workspace, image_heads_, image_projections_.part(projected, 1), token_keys,
+                  token_values, image_output_, keys, image);
     norm4_(workspace, nn::token_rows(keys), nn::token_rows(keys));
   }
 
@@ -196,8 +199,8 @@ class TwoWayTransformer {
     for (const TwoWayBlock<B>& block : blocks_) block(workspace, state);
     const auto frame = workspace.frame();
     const auto projected = final_projections_(workspace, state.keys);
-    final_attention_(workspace, state, final_projections_.part(projected, 0),
-                     final_projections_.part(projected, 1));
+    final_attention_(workspace, state.queries, state.query_pe,
+                     final_projections_.part(projected, 0), final_projections_.part(projected, 1));
     final_norm_(workspace, nn::token_rows(state.queries), nn::token_rows(state.queries));
   }
 

@@ -34,7 +34,8 @@ PROMISEG_INLINE void gemm_tile(const GemmTile& tile) {
   const float* b = tile.b;
   const float* others = tile.first ? tile.residual : tile.c;
   const Index others_stride = tile.first ? tile.residual_stride : tile.c_stride;
-  if (others != nullptr) {  // what will be added is fetched while the sums are computed
+  if (others != nullptr && tile.columns == kColumns) {
+    // What will be added is fetched while the sums are computed.
     for (Index i = 0; i < tile.rows; ++i) {
       PROMISEG_UNROLL
       for (int j = 0; j < Vectors; ++j) __builtin_prefetch(others + i * others_stride + j * Lanes);

@@ -37,6 +37,22 @@ inline const float* pixel_or(const float* zeros, const TensorView<const float, 4
   return inside ? &image(item, y, x, channel) : zeros;
 }
 
+/// A pixel of an image.
+struct WinogradPlace {
+  Index item, y, x;
+};
+
+/// The patch whose first pixel is at `place`, from `channel` on.
+inline void set_pixels(WinogradPatch& patch, const TensorView<const float, 4>& image,
+                       WinogradPlace place, Index channel, const float* zeros) {
+  for (Index i = 0; i < kWinogradPlanes; ++i) {
+    patch.pixels[i] = pixel_or(zeros, image, place.item, place.y + i / 4, place.x + i % 4, channel);
+  }
+}
+
+/// Patches along a side of the output: each makes two pixels.
+constexpr Index patches_along(Index pixels) { return (pixels + 1) / 2; }
+
 /// G w G^T of weights [outputs, 9 * channels], packed in 16 planes.
 inline PackedMatrix pack_winograd(const ProductKernels& kernels, TensorView<const float, 2> weights,
                                   Index width, ThreadPool& pool, ThreadScratch* scratch) {
@@ -59,8 +75,8 @@ inline PackedMatrix pack_winograd(const ProductKernels& kernels, TensorView<cons
 /// Depends on shapes alone.
 struct WinogradPlan {
   WinogradPlan(const KernelTable& table, const PackedMatrix& weights, const Extents<4>& out)
-      : high((out[1] + 1) / 2),
-        wide((out[2] + 1) / 2),
+      : high(patches_along(out[1])),
+        wide(patches_along(out[2])),
         patches(out[0] * high * wide),
         block_patches(std::min(table.tile_rows * kTilesAtOnce, round_up(patches, table.tile_rows))),
         patch_blocks((patches + block_patches - 1) / block_patches),
@@ -121,11 +137,8 @@ class WinogradBlock {
   }
 
  private:
-  struct Place {
-    Index item, y, x;  ///< of the patch's first output pixel
-  };
-
-  Place place(Index i) const {
+  /// The first output pixel of a patch.
+  WinogradPlace place(Index i) const {
     const Index patch = first_ + i;
     return {patch / (plan_.high * plan_.wide), patch / plan_.wide % plan_.high * 2,
             patch % plan_.wide * 2};
@@ -138,15 +151,13 @@ class WinogradBlock {
 
   /// Some channels of a patch to one packed row of every plane.
   void load(Index i, Index channel, Index count, const float* zeros, float* to) const {
-    const Place at = place(i);
+    const WinogradPlace at = place(i);
     WinogradPatch task;
     task.channels = count;
     task.to = to;
     task.plane_stride = plan_.block_patches * kRowStride;
-    for (Index tap = 0; tap < kWinogradPlanes; ++tap) {
-      task.pixels[tap] = pixel_or(zeros, conv_.in, at.item, at.y + tap / 4 - conv_.padding,
-                                  at.x + tap % 4 - conv_.padding, channel);
-    }
+    set_pixels(task, conv_.in, {at.item, at.y - conv_.padding, at.x - conv_.padding}, channel,
+               zeros);
     weights_.kernels().winograd_patch(task);
   }
 
@@ -167,7 +178,7 @@ class WinogradBlock {
 
   void store(Index i, const float* sums) const {
     const GemmOutput& output = conv_.output;
-    const Place at = place(i);
+    const WinogradPlace at = place(i);
     const Index begin = column_begin();
     WinogradPixels task;
     task.sums = sums;

@@ -24,12 +24,12 @@ struct WinogradWeightGradient {
   TensorView<float, 2> weights;  ///< [O, 9 * C], grows
 };
 
-/// How the sum is cut up: some images and channels at a time, so that their planes stay in the
-/// third-level cache. Depends on shapes alone.
+/// How the sum is cut up: about a thousand patches (one image at least) and some channels at a
+/// time, so that their planes are small. Depends on shapes alone.
 struct WinogradGradientPlan {
   explicit WinogradGradientPlan(const WinogradWeightGradient& task)
-      : high((task.gradient.extent(1) + 1) / 2),
-        wide((task.gradient.extent(2) + 1) / 2),
+      : high(patches_along(task.gradient.extent(1))),
+        wide(patches_along(task.gradient.extent(2))),
         outputs(task.gradient.extent(3)),
         channels(task.in.extent(3)),
         images(std::clamp<Index>(kPatches / std::max<Index>(1, high * wide), 1,
@@ -56,7 +56,7 @@ inline bool winograd_gradient_pays(ConvGeometry geometry, const Extents<4>& grad
                                    Index channels) {
   constexpr Index kFewest = 32;
   constexpr Index kFewestPatches = 256;
-  const Index patches = gradient[0] * ((gradient[1] + 1) / 2) * ((gradient[2] + 1) / 2);
+  const Index patches = gradient[0] * patches_along(gradient[1]) * patches_along(gradient[2]);
   return geometry.kernel == 3 && geometry.stride == 1 && channels >= kFewest &&
          gradient[3] >= kFewest && patches >= kFewestPatches;
 }
@@ -101,10 +101,7 @@ inline void winograd_weight_gradient(const KernelTable& table, const GradientKer
       const Index count = std::min(plan.block, plan.channels - channel);
       for_patches([&](Index item, Index y, Index x, Index patch) {
         WinogradPatch transform;
-        for (Index tap = 0; tap < kWinogradPlanes; ++tap) {
-          transform.pixels[tap] = pixel_or(zeros, task.in, item, y + tap / 4 - task.padding,
-                                           x + tap % 4 - task.padding, channel);
-        }
+        set_pixels(transform, task.in, {item, y - task.padding, x - task.padding}, channel, zeros);
         transform.channels = count;
         transform.to = right + patch * count;
         transform.plane_stride = patches * count;
