@@ -53,9 +53,8 @@ class KernelBenchmarks {
     ReferenceBackend oracle(backend_.precision());
     const auto expected = conformance::prepare(oracle, item);
     const auto reference = conformance::elements_of(run_once(expected), expected.output);
-    const auto verdict =
-        conformance::compare(run_once(prepared_), prepared_.output, reference,
-                             conformance::tolerance(item, backend_.precision()));
+    const auto verdict = conformance::compare(run_once(prepared_), prepared_.output, reference,
+                                              conformance::tolerance(item, backend_.precision()));
     relative_error_ = verdict.relative_l2;
     problem_ = verdict.problem;
   }
