@@ -10,9 +10,10 @@
 #include <limits>
 #include <vector>
 
-#include "promiseg/core/random.hpp"
+#include "random_tensor.hpp"
 
 using namespace promiseg;
+using promiseg_test::random_tensor;
 using train::LossKind;
 using train::mask_loss;
 using train::MaskLoss;
@@ -20,14 +21,6 @@ using train::MaskLoss;
 namespace {
 
 constexpr std::array<LossKind, 2> kKinds = {LossKind::logits, LossKind::paper};
-
-Tensor<float, 3> random_tensor(const Extents<3>& extents, double low, double high,
-                               std::uint64_t seed) {
-  Random random(seed);
-  Tensor<float, 3> tensor(extents);
-  for (float& value : tensor.elements()) value = static_cast<float>(random.uniform(low, high));
-  return tensor;
-}
 
 Tensor<float, 3> constant(const Extents<3>& extents, float value) {
   Tensor<float, 3> tensor(extents);
@@ -98,15 +91,15 @@ TEST_CASE("mask loss: gradients") {
   const Extents<3> extents{3, 5, 4};
   for (const LossKind kind : kKinds) {
     CAPTURE(static_cast<int>(kind));
-    check_gradient(kind, random_tensor(extents, -3, 3, 1), random_tensor(extents, 0, 1, 2));
-    check_gradient(kind, random_tensor(extents, -3, 3, 3), constant(extents, 0));
-    check_gradient(kind, random_tensor(extents, -3, 3, 4), constant(extents, 1));
+    check_gradient(kind, random_tensor<3>(extents, 1, -3, 3), random_tensor<3>(extents, 2, 0, 1));
+    check_gradient(kind, random_tensor<3>(extents, 3, -3, 3), constant(extents, 0));
+    check_gradient(kind, random_tensor<3>(extents, 4, -3, 3), constant(extents, 1));
   }
 }
 
 TEST_CASE("mask loss: the paper's Dice is clamped, and then has no gradient") {
   // 2 (I + 1) / (P + T + 1) is above 1 for an object of two pixels.
-  const auto logits = random_tensor({1, 1, 2}, 2, 4, 5);
+  const auto logits = random_tensor<3>({1, 1, 2}, 5, 2, 4);
   const auto targets = constant({1, 1, 2}, 1);
   const MaskLoss loss = mask_loss(LossKind::paper, logits.view(), targets.view());
   CHECK(loss.dice == 0.0);
@@ -117,7 +110,7 @@ TEST_CASE("mask loss: the paper's Dice is clamped, and then has no gradient") {
 
 TEST_CASE("mask loss: better logits make it smaller") {
   const Extents<3> extents{2, 4, 4};
-  const auto targets = random_tensor(extents, 0, 1, 6);
+  const auto targets = random_tensor<3>(extents, 6, 0, 1);
   Tensor<float, 3> truth(extents);
   for (Index i = 0; i < truth.size(); ++i) truth.data()[i] = targets.data()[i] < 0.5F ? 0.0F : 1.0F;
   for (const LossKind kind : kKinds) {
@@ -150,8 +143,8 @@ TEST_CASE("mask loss: large logits do not overflow") {
 
 TEST_CASE("mask loss: neither the order of items nor that of pixels matters") {
   const Extents<3> extents{2, 3, 4};
-  const auto logits = random_tensor(extents, -3, 3, 7);
-  const auto targets = random_tensor(extents, 0, 1, 8);
+  const auto logits = random_tensor<3>(extents, 7, -3, 3);
+  const auto targets = random_tensor<3>(extents, 8, 0, 1);
   for (const LossKind kind : kKinds) {
     CAPTURE(static_cast<int>(kind));
     const MaskLoss expected = mask_loss(kind, logits.view(), targets.view());
@@ -174,8 +167,8 @@ TEST_CASE("mask loss: neither the order of items nor that of pixels matters") {
 
 TEST_CASE("mask loss: cross entropy treats object and background alike, Dice does not") {
   const Extents<3> extents{1, 3, 4};
-  const auto logits = random_tensor(extents, -3, 3, 9);
-  const auto targets = random_tensor(extents, 0, 0.3, 10);
+  const auto logits = random_tensor<3>(extents, 9, -3, 3);
+  const auto targets = random_tensor<3>(extents, 10, 0, 0.3);
   Tensor<float, 3> opposite(extents);
   Tensor<float, 3> complement(extents);
   for (Index i = 0; i < logits.size(); ++i) {

@@ -5,21 +5,12 @@
 #include <array>
 
 #include "promiseg/backend/reference.hpp"
-#include "promiseg/core/random.hpp"
+#include "random_tensor.hpp"
 
 using namespace promiseg;
+using promiseg_test::random_tensor;
 
 namespace {
-
-template <std::size_t Rank>
-Tensor<float, Rank> random_tensor(const Extents<Rank>& extents, std::uint64_t seed) {
-  Tensor<float, Rank> tensor(extents);
-  Random random(seed);
-  for (Index i = 0; i < tensor.view().size(); ++i) {
-    tensor.data()[i] = static_cast<float>(random.uniform()) - 0.5F;
-  }
-  return tensor;
-}
 
 TensorView<const float, 3> rows_of(const Tensor<float, 3>& image, Index first, Index count) {
   return image.view().slice(0, first, count);

@@ -3,24 +3,16 @@
 #include <doctest/doctest.h>
 
 #include <array>
-#include <cstdint>
 #include <string>
 
 #include "error_message.hpp"
 #include "promiseg/backend/reference.hpp"
-#include "promiseg/core/random.hpp"
+#include "random_tensor.hpp"
 
 using namespace promiseg;
+using promiseg_test::random_tensor;
 
 namespace {
-
-template <std::size_t Rank>
-Tensor<float, Rank> random_tensor(const Extents<Rank>& extents, std::uint64_t seed) {
-  Tensor<float, Rank> tensor(extents);
-  Random random(seed);
-  for (float& value : tensor.elements()) value = static_cast<float>(random.uniform()) - 0.5F;
-  return tensor;
-}
 
 constexpr Index kTokens = 5;
 constexpr Index kChannels = 7;

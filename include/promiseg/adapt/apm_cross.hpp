@@ -163,12 +163,9 @@ class CrossLayer {
                   TensorView<const float, 3> query_position, TensorView<const float, 3> keys,
                   TensorView<const float, 3> values) const {
     const auto frame = workspace.frame();
-    const auto positioned = workspace.tensor(queries.extents());
-    workspace.backend().add(queries.with_unit_axis(0), query_position.with_unit_axis(0),
-                            positioned.with_unit_axis(0));
+    const auto positioned = nn::sum<B>(workspace, queries, query_position);
     attention_(workspace, positioned, keys, values, queries, queries);
-    const auto rows =
-        queries.reshaped(Extents<2>{queries.extent(0) * queries.extent(1), queries.extent(2)});
+    const auto rows = nn::as_rows(queries);
     norm1_(workspace, rows, rows);
     mlp_(workspace, rows, rows, rows);
     norm3_(workspace, rows, rows);

@@ -178,9 +178,9 @@ void attend(Workspace<B>& workspace, Index heads, TensorView<const float, 3> q,
   attention<B>(workspace, detail::by_head(q, heads), detail::by_head(k, heads),
                detail::by_head(v, heads), detail::by_head(mixed, heads));
   if (residual.data() == nullptr) {
-    output(workspace, token_rows(mixed), token_rows(out));
+    output(workspace, as_rows(mixed), as_rows(out));
   } else if (residual.is_contiguous()) {
-    output(workspace, token_rows(mixed), token_rows(out), Activation::none, token_rows(residual));
+    output(workspace, as_rows(mixed), as_rows(out), Activation::none, as_rows(residual));
   } else {
     for (Index item = 0; item < out.extent(0); ++item) {
       output(workspace, mixed.select(0, item), out.select(0, item), Activation::none,

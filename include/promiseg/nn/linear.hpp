@@ -35,10 +35,19 @@ class Linear {
   Index outputs_;
 };
 
-/// [B, N, C] as rows [B * N, C].
+/// Tokens [B, N, C], or the pixels of an image [h, w, C], as rows of C.
 template <class T>
-TensorView<T, 2> token_rows(const TensorView<T, 3>& tokens) {
+TensorView<T, 2> as_rows(const TensorView<T, 3>& tokens) {
   return tokens.reshaped(Extents<2>{tokens.extent(0) * tokens.extent(1), tokens.extent(2)});
+}
+
+/// a + b, both [B, N, C]; either may be broadcast. The sum lives in the caller's frame.
+template <Backend B>
+TensorView<float, 3> sum(Workspace<B>& workspace, TensorView<const float, 3> a,
+                         TensorView<const float, 3> b) {
+  const auto out = workspace.tensor(a.extents());
+  workspace.backend().add(a.with_unit_axis(0), b.with_unit_axis(0), out.with_unit_axis(0));
+  return out;
 }
 
 /// A layer's outputs for tokens [B, N, C]; they live in the caller's frame.
@@ -47,7 +56,7 @@ TensorView<float, 3> project(Workspace<B>& workspace, const Linear<B>& layer,
                              TensorView<const float, 3> tokens) {
   const auto out =
       workspace.tensor(Extents<3>{tokens.extent(0), tokens.extent(1), layer.outputs()});
-  layer(workspace, token_rows(tokens), token_rows(out));
+  layer(workspace, as_rows(tokens), as_rows(out));
   return out;
 }
 

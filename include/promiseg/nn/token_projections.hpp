@@ -125,15 +125,12 @@ class TokenProjections {
   void project_apart(Workspace<B>& workspace, TensorView<const float, 3> tokens,
                      TensorView<float, 3> out) const {
     const auto frame = workspace.frame();
-    const auto moved = workspace.tensor(tokens.extents());
-    workspace.backend().add(
-        tokens.with_unit_axis(0),
-        position_.with_unit_axis(0).broadcast_to(tokens.extents()).with_unit_axis(0),
-        moved.with_unit_axis(0));
+    const auto moved =
+        sum<B>(workspace, tokens, position_.with_unit_axis(0).broadcast_to(tokens.extents()));
     const Extents<2> rows{out.extent(0) * out.extent(1), out.extent(2)};
     for (Index i = 0; i < count_; ++i) {
       const TensorView<const float, 3> in = i < positioned_ ? moved : tokens;
-      layers_[static_cast<std::size_t>(i)](workspace, token_rows(in),
+      layers_[static_cast<std::size_t>(i)](workspace, as_rows(in),
                                            out.reshaped(rows).slice(1, i * outputs_, outputs_));
     }
   }

@@ -74,7 +74,7 @@ class MaskDecoder {
   /// outlive the decoder.
   MaskDecoder(B& backend, const ModelConfig& config, const MaskDecoderWeights& weights,
               TensorView<const float, 3> key_pe)
-      : transformer_(backend, weights.transformer, nn::token_rows(key_pe)),
+      : transformer_(backend, weights.transformer, nn::as_rows(key_pe)),
         iou_token_(weights.iou_token),
         mask_tokens_(weights.mask_tokens),
         upscale1_(backend, weights.upscale1),

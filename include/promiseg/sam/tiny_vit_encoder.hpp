@@ -130,12 +130,6 @@ nn::DepthwiseConvNorm<B> depthwise(B& backend, const nn::ConvNormWeights& weight
   return nn::DepthwiseConvNorm<B>(backend, weights, stride, kernel / 2);
 }
 
-/// Rows [h * w, C] of an image [h, w, C].
-template <class T>
-TensorView<T, 2> pixel_rows(TensorView<T, 3> image) {
-  return image.reshaped(Extents<2>{image.extent(0) * image.extent(1), image.extent(2)});
-}
-
 }  // namespace detail
 
 /// The inverted bottleneck of the first stage (`MBConv`).
@@ -150,17 +144,17 @@ class MbConv {
   /// Updates the features [h, w, C] in place.
   void operator()(nn::Workspace<B>& workspace, TensorView<float, 3> features) const {
     const auto rows_of = [&features](Index first, Index count) {
-      return detail::pixel_rows(features.slice(0, first, count));
+      return nn::as_rows(features.slice(0, first, count));
     };
     nn::depthwise_in_strips(
         workspace, depthwise_, {features.extent(0), features.extent(1), expand_.outputs()},
         Activation::gelu,
         [&](Index row, TensorView<float, 3> to) {
-          expand_(workspace, rows_of(row, to.extent(0)), detail::pixel_rows(to), Activation::gelu);
+          expand_(workspace, rows_of(row, to.extent(0)), nn::as_rows(to), Activation::gelu);
         },
         [&](Index row, TensorView<float, 3> filtered) {
           const auto rows = rows_of(row, filtered.extent(0));
-          project_(workspace, detail::pixel_rows(filtered), rows, Activation::gelu, rows);
+          project_(workspace, nn::as_rows(filtered), rows, Activation::gelu, rows);
         });
   }
 
@@ -189,7 +183,7 @@ class TinyVitBlock {
   /// Updates the features [h, w, C] in place.
   void operator()(nn::Workspace<B>& workspace, TensorView<float, 3> features) const {
     const auto frame = workspace.frame();
-    const auto rows = detail::pixel_rows(features);
+    const auto rows = nn::as_rows(features);
     const auto normed = workspace.tensor(rows.extents());
 
     attention_norm_(workspace, rows, normed);
@@ -197,7 +191,7 @@ class TinyVitBlock {
     projection_(workspace, normed, rows, Activation::none, rows);
 
     const auto filtered = workspace.tensor(features.with_unit_axis(0).extents());
-    const auto filtered_rows = detail::pixel_rows(filtered.select(0, 0));
+    const auto filtered_rows = nn::as_rows(filtered.select(0, 0));
     local_conv_(workspace, features.with_unit_axis(0), filtered);
 
     mlp_norm_(workspace, filtered_rows, normed);
@@ -316,12 +310,11 @@ class PatchMerging {
     nn::depthwise_in_strips(
         workspace, conv2_, {in.extent(0), in.extent(1), conv1_.outputs()}, Activation::gelu,
         [&](Index row, TensorView<float, 3> to) {
-          conv1_(workspace, detail::pixel_rows(in.slice(0, row, to.extent(0))),
-                 detail::pixel_rows(to), Activation::gelu);
+          conv1_(workspace, nn::as_rows(in.slice(0, row, to.extent(0))), nn::as_rows(to),
+                 Activation::gelu);
         },
         [&](Index row, TensorView<float, 3> merged) {
-          conv3_(workspace, detail::pixel_rows(merged),
-                 detail::pixel_rows(out.slice(0, row, merged.extent(0))));
+          conv3_(workspace, nn::as_rows(merged), nn::as_rows(out.slice(0, row, merged.extent(0))));
         });
   }
 
@@ -387,8 +380,8 @@ class TinyVitEncoder {
     const auto features = workspace.tensor(Extents<3>{height, width, patch_embed2_.outputs()});
     const auto frame = workspace.frame();
     const auto hidden = workspace.tensor(Extents<2>{height * width, patch_embed1_.outputs()});
-    patch_embed1_(workspace, detail::pixel_rows(image), hidden, Activation::gelu);
-    patch_embed2_(workspace, hidden, detail::pixel_rows(features));
+    patch_embed1_(workspace, nn::as_rows(image), hidden, Activation::gelu);
+    patch_embed2_(workspace, hidden, nn::as_rows(features));
     return features;
   }
 

@@ -71,19 +71,6 @@ struct TwoWayState {
   TensorView<const float, 3> query_pe;  ///< [B, N, C], the tokens as they came in
 };
 
-namespace detail {
-
-/// a + b, both [B, N, C]; it lives in the caller's frame.
-template <Backend B>
-TensorView<float, 3> sum(nn::Workspace<B>& workspace, TensorView<const float, 3> a,
-                         TensorView<const float, 3> b) {
-  const auto out = workspace.tensor(a.extents());
-  workspace.backend().add(a.with_unit_axis(0), b.with_unit_axis(0), out.with_unit_axis(0));
-  return out;
-}
-
-}  // namespace detail
-
 /// Tokens attend to the image: `queries += output(attention(query(queries + query_pe), k, v))`.
 template <Backend B>
 class TokenToImageAttention {
@@ -96,7 +83,7 @@ class TokenToImageAttention {
                   TensorView<const float, 3> query_pe, TensorView<const float, 3> image_keys,
                   TensorView<const float, 3> image_values) const {
     const auto frame = workspace.frame();
-    const auto moved = detail::sum<B>(workspace, queries, query_pe);
+    const auto moved = nn::sum<B>(workspace, queries, query_pe);
     nn::attend<B>(workspace, heads_, nn::project<B>(workspace, query_, moved), image_keys,
                   image_values, output_, queries, queries);
   }
@@ -136,13 +123,13 @@ class TwoWayBlock {
     const auto frame = workspace.frame();
     const auto& [queries, original, keys, query_pe] = state;
     const TensorView<const float, 3> image = first_ ? original : keys;
-    const auto rows = nn::token_rows(queries);
+    const auto rows = nn::as_rows(queries);
     if (first_) {
       const auto attended = workspace.tensor(queries.extents());
       self_attention_(workspace, queries, queries, queries, attended);
-      norm1_(workspace, nn::token_rows(attended), rows);
+      norm1_(workspace, nn::as_rows(attended), rows);
     } else {
-      const auto q = detail::sum<B>(workspace, queries, query_pe);
+      const auto q = nn::sum<B>(workspace, queries, query_pe);
       self_attention_(workspace, q, q, queries, queries, queries);
       norm1_(workspace, rows, rows);
     }
@@ -156,11 +143,11 @@ class TwoWayBlock {
     norm3_(workspace, rows, rows);
 
     const auto token_keys =
-        nn::project<B>(workspace, token_key_, detail::sum<B>(workspace, queries, query_pe));
+        nn::project<B>(workspace, token_key_, nn::sum<B>(workspace, queries, query_pe));
     const auto token_values = nn::project<B>(workspace, token_value_, queries);
     nn::attend<B>(workspace, image_heads_, image_projections_.part(projected, 1), token_keys,
                   token_values, image_output_, keys, image);
-    norm4_(workspace, nn::token_rows(keys), nn::token_rows(keys));
+    norm4_(workspace, nn::as_rows(keys), nn::as_rows(keys));
   }
 
  private:
@@ -201,7 +188,7 @@ class TwoWayTransformer {
     const auto projected = final_projections_(workspace, state.keys);
     final_attention_(workspace, state.queries, state.query_pe,
                      final_projections_.part(projected, 0), final_projections_.part(projected, 1));
-    final_norm_(workspace, nn::token_rows(state.queries), nn::token_rows(state.queries));
+    final_norm_(workspace, nn::as_rows(state.queries), nn::as_rows(state.queries));
   }
 
  private:

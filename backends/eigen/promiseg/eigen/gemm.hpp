@@ -72,8 +72,9 @@ class GemmBlock {
       for (Index i = 0; i < plan_.steps_at_once; ++i) {
         pack(first + i, line, packed + i * plan_.block_rows * kRowStride);
       }
-      for (Index panel = panels_.begin; panel < panels_.end; ++panel)
+      for (Index panel = panels_.begin; panel < panels_.end; ++panel) {
         multiply(first, panel, packed);
+      }
     }
   }
 
